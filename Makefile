@@ -1,0 +1,43 @@
+# Everything that sets up, runs and measures. On a fresh Debian machine, `make demo` and `make test` need nothing else
+# than root or sudo. Nothing is written outside the clone, the user's cache and kvmctl's own state directory.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lab bench lint docs clean
+
+PYTHON := .venv/bin/python
+
+help: ## Say what there is to make.
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+demo: ## Boot a real guest from a YAML file, look at it, stop and delete it. Under two minutes.
+	@.ci/packages demo
+	@/usr/bin/python3 -m tests.lab.demo
+
+test: ## Run all tests; TESTS="tests/spec -k disk" chooses.
+	@.ci/packages test
+	@.ci/environment
+	@$(PYTHON) -m pytest $(TESTS)
+
+lab: ## Open a shell on one of two KVM hosts made for you, with kvmctl and a guest at hand. Needs root.
+	@.ci/packages test
+	@.ci/environment
+	@$(PYTHON) -m tests.lab
+
+bench: ## Measure kvmctl against virsh and bare Python. Needs root.
+	@.ci/packages test
+	@.ci/environment
+	@$(PYTHON) -m tests.bench
+
+lint: ## Check style and types.
+	@.ci/environment
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+docs: ## Make the man pages, completions and schema again.
+	@.ci/environment
+	@$(PYTHON) -m kvmctl.reflect
+
+clean: ## Remove what making left in the clone.
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find kvmctl tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,5 @@
+"""`python -m kvmctl` is `kvmctl`."""
+
+from kvmctl.cli import main
+
+main()

@@ -1,0 +1,89 @@
+"""The root command, and the one place where errors become words and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from kvmctl import __version__
+from kvmctl.app import App
+from kvmctl.commands import REGISTRY, SECTIONS
+from kvmctl.errors import Interrupted, KvmctlError, UsageError
+from kvmctl.lazy import LazyGroup
+from kvmctl.options import shared_options
+
+
+def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"kvmctl {__version__}")
+        ctx.exit()
+
+
+root = LazyGroup(
+    name="kvmctl",
+    help="A command-line VM manager for KVM hosts.",
+    epilog="Every command has --help and a manual page: man kvmctl-create. Specs: man kvmctl-spec.",
+    registry=REGISTRY,
+    sections=SECTIONS,
+    params=[
+        *shared_options(),
+        click.Option(
+            ["--version"], is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version."
+        ),
+    ],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def run(app: App, arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every error has been told when it returns."""
+    try:
+        app.settings.preview(arguments)
+        outcome = root.main(arguments, prog_name="kvmctl", standalone_mode=False, obj=app)
+        code = outcome if isinstance(outcome, int) else 0
+        app.output.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever reads our answer has read enough: `kvmctl list | head -1`.
+        app.output.discard()
+        return 0
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        error: KvmctlError = Interrupted("interrupted", "interrupted")
+    except click.ClickException as problem:
+        if type(problem).__name__ == "NoArgsIsHelpError":  # Click 8.2 and later; 8.1 shows the help by itself
+            click.echo(problem.format_message(), err=True)
+            return UsageError.exit_code
+        context = getattr(problem, "ctx", None)
+        hint = f"see '{context.command_path} --help'" if context else ""
+        error = UsageError("usage", problem.format_message().rstrip("."), hint=hint)
+    except KvmctlError as problem:
+        error = problem
+    except OSError as problem:
+        error = KvmctlError("write-failed", f"{problem.strerror or problem}: {problem.filename or 'standard output'}")
+        error.__cause__ = problem
+    except Exception as problem:  # noqa: BLE001 - the last line of defence: no traceback ever reaches a person
+        error = KvmctlError(
+            "internal",
+            f"this is a defect in kvmctl: {type(problem).__name__}: {problem}",
+            hint="run it again with --debug and report what it shows",
+        )
+        error.__cause__ = problem
+    return app.output.tell(error)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The entry point of the `kvmctl` program."""
+    app = App()
+    if "_KVMCTL_COMPLETE" in os.environ:
+        from kvmctl.completion import answer
+
+        code = answer(root, app, os.environ)
+    else:
+        code = run(app, sys.argv[1:] if arguments is None else arguments)
+    if app.abandoned:
+        # A libvirt call that never came back holds a thread; an orderly exit would wait for it.
+        os._exit(code)
+    sys.exit(code)

@@ -1,0 +1,125 @@
+"""Candidates for completion: VM names, hosts, templates, specs. Quick and silent: never raises, never prints.
+
+VM names come from the host chosen on the command line so far, with one call, within `LIMIT` seconds. The embedded
+host is not opened for them: another command may hold it, and its directory has a file for each VM.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from click.shell_completion import CompletionItem
+
+from kvmctl.completion import files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import click
+
+    from kvmctl.app import App
+    from kvmctl.host.targets import Target
+
+Found = TypeVar("Found")
+
+LIMIT = 2.0
+"""Seconds after which a person has stopped waiting for TAB."""
+
+SPEC_SUFFIXES = ".yaml .yml"
+
+
+def vm_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """VMs of the host, with their states; those already on the command line are left out."""
+    from kvmctl.app import App
+
+    app = ctx.find_object(App)
+    if app is None:
+        return []
+    given = ctx.params.get(parameter.name or "") or ()
+    given = given if isinstance(given, tuple) else (given,)
+    found = _within_limit(app, lambda: _vms(app.target()))
+    return [
+        CompletionItem(name, help=state)
+        for name, state in sorted(found)
+        if name.startswith(incomplete) and name not in given
+    ]
+
+
+def specs_or_vms(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """VM names where any fits, else files; a word with a slash or a dot is a file."""
+    found = [] if incomplete.startswith((".", "/", "~")) else vm_names(ctx, parameter, incomplete)
+    return found or files(SPEC_SUFFIXES)
+
+
+def spec_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Files that look like specs."""
+    return files(SPEC_SUFFIXES)
+
+
+def host_names(incomplete: str) -> list[str]:
+    """The hosts of the configuration file, and the embedded one."""
+
+    def names() -> list[str]:
+        from kvmctl.host.targets import EMBEDDED, configured
+
+        return [*(target.name for target in configured()), EMBEDDED]
+
+    return [name for name in _quietly(names) if name.startswith(incomplete)]
+
+
+def template_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The starter specs that come with kvmctl."""
+
+    def names() -> list[str]:
+        import os
+
+        import kvmctl
+
+        folder = os.path.join(os.path.dirname(kvmctl.__file__), "templates")
+        return sorted(entry.removesuffix(".yaml") for entry in os.listdir(folder) if entry.endswith(".yaml"))
+
+    return [name for name in _quietly(names) if name.startswith(incomplete)]
+
+
+def _vms(target: Target) -> list[tuple[str, str]]:
+    """Name and state of each VM; of the embedded host's VMs the state is not known."""
+    if target.embedded:
+        return [(name, "") for name in _embedded_vms(target.uri)]
+    from kvmctl.host.connection import connect
+    from kvmctl.host.domains import list_vms
+
+    with connect(target, timeout=LIMIT, readonly=True) as host:
+        return [(vm["name"], vm["state"]) for vm in list_vms(host)]
+
+
+def _embedded_vms(uri: str) -> list[str]:
+    """libvirt keeps ROOT/etc/qemu/NAME.xml for a VM, and ROOT/run/qemu/NAME.xml for one that is gone when it stops."""
+    import os
+    from urllib.parse import unquote
+
+    root = unquote(uri.partition("root=")[2].partition("&")[0])
+    found: set[str] = set()
+    for folder in ("etc/qemu", "run/qemu"):
+        if os.path.isdir(path := os.path.join(root, folder)):
+            found.update(entry.removesuffix(".xml") for entry in os.listdir(path) if entry.endswith(".xml"))
+    return list(found)
+
+
+def _within_limit(app: App, names: Callable[[], list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """What the function finds in time. A thread that libvirt still holds then is left behind."""
+    from threading import Thread
+
+    found: list[tuple[str, str]] = []
+    thread = Thread(target=lambda: found.extend(_quietly(names)), daemon=True)
+    thread.start()
+    thread.join(LIMIT)
+    app.abandoned = app.abandoned or thread.is_alive()
+    return list(found)
+
+
+def _quietly(function: Callable[[], list[Found]]) -> list[Found]:
+    """What the function finds, or nothing if it fails."""
+    try:
+        return function()
+    except Exception:  # noqa: BLE001 - nobody can read an error in the middle of a line
+        return []

@@ -1,0 +1,1 @@
+"""What touches a real host: the only package that imports libvirt."""

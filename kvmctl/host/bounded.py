@@ -1,0 +1,75 @@
+"""Calls that may never come back, with an end: made in a thread of their own, which is left behind when time is over.
+
+Python cannot end a thread that sits inside libvirt. `left_behind` remembers that there is one, and that the process
+must leave without waiting for it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from kvmctl.parallel import Work
+
+Result = TypeVar("Result")
+
+left_behind = threading.Event()
+"""Set once a call was abandoned; `cli.main` then ends the process at once."""
+
+GLANCE = 0.05
+"""How often a waiting call looks whether it was cancelled, in seconds. A finished call wakes it at once."""
+
+
+class _Call(Generic[Result]):
+    def __init__(self, function: Callable[[], Result]) -> None:
+        self.function = function
+        self.done = threading.Event()
+        self.problem: BaseException | None = None
+        self.value: list[Result] = []
+
+    def __call__(self) -> None:
+        try:
+            self.value.append(self.function())
+        except BaseException as problem:  # noqa: BLE001 - carried to the thread that waits
+            self.problem = problem
+        self.done.set()
+
+
+def call(
+    function: Callable[[], Result],
+    seconds: float,
+    *,
+    work: Work | None = None,
+    late: Callable[[Result], object] = lambda result: None,
+) -> Result:
+    """What `function()` returns; TimeoutError after `seconds`. Ctrl-C works in the main thread, `work` tells others.
+
+    When nobody waits any more and the call comes back after all, `late` gets its result, to undo it.
+    """
+    import time
+
+    made: _Call[Result] = _Call(function)
+    abandoned = threading.Event()
+
+    def run() -> None:
+        made()
+        if abandoned.is_set() and made.value:
+            late(made.value[0])
+
+    threading.Thread(target=run, daemon=True).start()
+    ends = time.monotonic() + seconds
+    try:
+        while not made.done.wait(min(GLANCE, max(0.0, ends - time.monotonic()))):
+            if work is not None:
+                work.check()
+            if time.monotonic() >= ends:
+                raise TimeoutError
+    except BaseException:
+        abandoned.set()
+        left_behind.set()
+        raise
+    if made.problem is not None:
+        raise made.problem
+    return made.value[0]

@@ -1,0 +1,228 @@
+"""Disks: make, look at and delete them, by libvirt's storage pools or, on the embedded host, by qemu-img.
+
+Local and remote hosts go the same way. Formats are always named and never guessed. Nothing is ever overwritten. Whether
+a disk may be deleted is decided in `plan/deletion.py`, not here.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+from xml.etree import ElementTree
+
+from kvmctl.errors import Conflict, NotFound, Refused
+from kvmctl.host import pools, qemu_img
+from kvmctl.host.connection import translated
+from kvmctl.host.library import libvirt
+from kvmctl.host.pools import default_pool, pool
+from kvmctl.host.targets import state_directory
+from kvmctl.plan.deletion import paths_in
+
+if TYPE_CHECKING:
+    from kvmctl.host.connection import Host
+    from kvmctl.parallel import Work
+    from kvmctl.plan.volumes import NewVolume
+
+__all__ = ["backing_users", "default_pool", "embedded_images", "exists", "free_bytes", "make", "pool", "remove"]
+
+DIRECTORIES = ("dir", "fs", "netfs")
+"""Types of pools whose volumes are files, which may have come without libvirt's knowing."""
+
+
+def embedded_images(host: Host) -> str:
+    """Where the embedded host keeps its disks."""
+    root = parse_qs(urlsplit(host.target.uri).query).get("root", [])
+    return os.path.join(root[0] if root else state_directory() / "embedded", "images")
+
+
+def free_bytes(pool: libvirt.virStoragePool) -> int:
+    """Room left in a pool, in bytes."""
+    with translated(doing="ask for the room in a storage pool"):
+        return int(pool.info()[3])
+
+
+def exists(host: Host, volume: NewVolume) -> bool:
+    """Whether something stands where the volume would be made."""
+    if volume.pool is None:
+        return os.path.lexists(volume.path)
+    found = pool(host, volume.pool)
+    return _named(found, volume.name) is not None
+
+
+def make(host: Host, volume: NewVolume, work: Work) -> None:
+    """Make a volume; what is there already is not touched. A failure leaves nothing."""
+    work.check()
+    _check_size(host, volume, work)
+    if volume.pool is None:
+        qemu_img.make(volume, work)
+        return
+    found = pool(host, volume.pool)
+    with translated(doing=f"make disk {volume.path}"):
+        try:
+            found.createXML(_volume_xml(host, found, volume), 0)
+        except libvirt.libvirtError as error:
+            said = error.get_error_message() or ""
+            if error.get_error_code() == libvirt.VIR_ERR_STORAGE_VOL_EXIST or "already exists" in said:
+                raise Conflict(
+                    "disk-exists",
+                    f"{volume.path} exists already on {host.name} and is not overwritten",
+                    hint="name the disk by path: to use it, or move it away",
+                ) from None
+            if "inaccessible backing store" in said:
+                raise Refused(
+                    "resource-missing",
+                    f"the image {volume.backing} cannot be read on {host.name}",
+                    hint="image: is a path on the host that runs the VM",
+                ) from None
+            if "No space left on device" in said or "Disk quota exceeded" in said:
+                raise Refused(
+                    "no-space",
+                    f"there is no room for {volume.path} on {host.name}",
+                    hint=f"df -h on {host.name} shows which file system is full",
+                ) from None
+            raise
+
+
+def remove(host: Host, path: str, pool: str | None = None) -> bool:
+    """Delete a disk file or volume; False if there was none. Directories are refused by libvirt and the system."""
+    if host.embedded:
+        return qemu_img.remove(path)
+    with translated(doing=f"delete {path}"):
+        if pool is not None:
+            try:
+                found = _named(pools.pool(host, pool), posixpath.basename(path))
+            except NotFound:
+                found = None  # the pool is gone; the file may be there still
+            if found is not None and found.path() == path:
+                return _delete(found)
+        known = _by_path(host, path)
+        if known is not None:
+            return _delete(known)
+        with pools.reached(host, posixpath.dirname(path)) as directory:
+            found = directory and _named(directory, posixpath.basename(path))
+            return _delete(found) if found else False
+
+
+def backing_users(host: Host, directories: Iterable[str] = ()) -> dict[str, set[str]]:
+    """backing file -> the files that need it, over all pools (the embedded host: its images) and these directories."""
+    users: dict[str, set[str]] = {}
+    places = {posixpath.normpath(directory) for directory in directories}
+    if host.embedded:
+        for directory in {*places, embedded_images(host)}:
+            for path in _files(directory):
+                _note(users, path, qemu_img.backing_file(path))
+        return users
+    with translated(doing="look for disks that need others"):
+        for known in host.conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
+            what = pools.described(known)
+            places.discard(posixpath.normpath(what.path or "/"))
+            if what.type in DIRECTORIES:
+                pools.refresh(known)
+            _note_all(users, known)
+        for directory in places:
+            with pools.reached(host, directory) as passing:
+                if passing is not None:
+                    _note_all(users, passing)
+    return users
+
+
+def _note_all(users: dict[str, set[str]], pool: libvirt.virStoragePool) -> None:
+    for volume in pool.listAllVolumes(0):
+        try:
+            tree = ElementTree.fromstring(volume.XMLDesc(0))
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+                continue  # deleted meanwhile
+            raise
+        _note(users, tree.findtext("target/path") or "", tree.findtext("backingStore/path"))
+
+
+def _note(users: dict[str, set[str]], path: str, backing: str | None) -> None:
+    for needed in paths_in(backing or ""):
+        users.setdefault(needed, set()).add(path)
+
+
+def _files(directory: str) -> list[str]:
+    try:
+        with os.scandir(directory) as entries:
+            return [entry.path for entry in entries if entry.is_file()]
+    except OSError:
+        return []
+
+
+def _named(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
+    """The volume of this name, also one that libvirt has not seen yet."""
+    for again in (True, False):
+        try:
+            return pool.storageVolLookupByName(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+        if again:
+            pools.refresh(pool)
+    return None
+
+
+def _by_path(host: Host, path: str) -> libvirt.virStorageVol | None:
+    try:
+        return host.conn.storageVolLookupByPath(path)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+    return None
+
+
+def _delete(volume: libvirt.virStorageVol) -> bool:
+    try:
+        volume.delete(0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+            return False
+        raise
+    return True
+
+
+def _check_size(host: Host, volume: NewVolume, work: Work) -> None:
+    """A disk smaller than the image below it would cut the guest's file system off."""
+    if not volume.backing or not volume.size:
+        return
+    if volume.pool is None:
+        least = qemu_img.virtual_size(volume.backing, volume.backing_format or "raw", work)
+    else:
+        with translated(doing=f"look at {volume.backing}"):
+            image = _by_path(host, volume.backing)
+            least = int(image.info()[1]) if image is not None else 0
+    if volume.size < least:
+        raise Refused(
+            "not-supported",
+            f"{volume.path} would have {volume.size} bytes, less than the image {volume.backing}, which has {least}",
+            hint="leave out size: to take that of the image, or ask for more",
+        )
+
+
+def _volume_xml(host: Host, pool: libvirt.virStoragePool, volume: NewVolume) -> str:
+    """What libvirt needs to make it: sparse, mode 0600, every format named."""
+    element = ElementTree.Element("volume")
+    ElementTree.SubElement(element, "name").text = volume.name
+    size = volume.size
+    if not size and volume.backing:
+        image = _by_path(host, volume.backing)
+        # Outside the pools the size is found by libvirt itself, which needs it not said then.
+        size = int(image.info()[1]) if image is not None else 0
+    if size:
+        ElementTree.SubElement(element, "capacity", unit="bytes").text = str(size)
+    if pools.described(pool).type != "logical":  # where sparse means a snapshot
+        ElementTree.SubElement(element, "allocation").text = "0"
+    target = ElementTree.SubElement(element, "target")
+    ElementTree.SubElement(target, "format", type=volume.format)
+    if volume.format == "qcow2":
+        ElementTree.SubElement(target, "compat").text = "1.1"  # libvirt's default is that of the year 2008
+    ElementTree.SubElement(ElementTree.SubElement(target, "permissions"), "mode").text = "0600"
+    if volume.backing:
+        store = ElementTree.SubElement(element, "backingStore")
+        ElementTree.SubElement(store, "path").text = volume.backing
+        ElementTree.SubElement(store, "format", type=volume.backing_format or "raw")
+    return ElementTree.tostring(element, encoding="unicode")

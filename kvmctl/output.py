@@ -1,0 +1,247 @@
+"""The one gate to stdout and stderr. stdout carries the answer, stderr everything said to a person.
+
+Only this module imports rich, and only when a table is drawn on a terminal or a bar is shown.
+It knows nothing of VMs or hosts: it is given plain objects (dicts with raw values) and `Field`s.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from kvmctl.errors import KvmctlError
+
+Item = Mapping[str, Any]
+
+STATE_COLOURS = {
+    "running": "green",
+    "paused": "yellow",
+    "crashed": "bold red",
+    "saved": "cyan",
+    "migrating": "magenta",
+    "ok": "green",
+    "note": "cyan",
+    "warning": "yellow",
+    "failed": "bold red",
+    "reachable": "green",
+    "unreachable": "bold red",
+}
+
+
+class Settings(Protocol):
+    output: str
+    quiet: bool
+    verbose: bool
+    debug: bool
+
+
+class Field:
+    """One column: the key of the raw value, its heading, and how a person reads it. `wide` ones need -o wide."""
+
+    __slots__ = ("heading", "key", "right", "show", "wide")
+
+    def __init__(
+        self,
+        key: str,
+        heading: str = "",
+        show: Callable[[Any], str] | None = None,
+        *,
+        wide: bool = False,
+        right: bool = False,
+    ) -> None:
+        self.key = key
+        self.heading = heading or key.replace("_", " ").upper()
+        self.show = show or plain
+        self.wide = wide
+        self.right = right
+
+    def text(self, item: Item) -> str:
+        """The value for a person, on one line and free of control characters."""
+        shown = self.show(item.get(self.key))
+        return shown if shown.isprintable() else "".join(c if c.isprintable() else "?" for c in shown)
+
+
+def plain(value: Any) -> str:
+    """A raw value as a person reads it: nothing is '-', truth is yes or no, lists are joined by commas."""
+    if value is None or value == "" or value == []:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ",".join(map(plain, value))
+    return str(value)
+
+
+def size(value: int | None) -> str:
+    """Bytes in binary units with at most one decimal: 1536 MiB is '1.5GiB'."""
+    if value is None:
+        return "-"
+    amount = float(value)
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(amount) < 1024 or unit == "TiB":
+            break
+        amount /= 1024
+    return f"{amount:.1f}".removesuffix(".0") + unit
+
+
+class Output:
+    """Renders answers in the format asked for, and speaks to people on stderr."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @property
+    def machine(self) -> bool:
+        """True when the answer is read by a program."""
+        return self.settings.output in ("json", "yaml")
+
+    # -- the answer ---------------------------------------------------------------------------------
+
+    def items(self, items: Sequence[Item], fields: Sequence[Field]) -> None:
+        """A list of objects."""
+        form = self.settings.output
+        if self.machine:
+            self._document(list(items))
+        elif form == "name":
+            self._lines(plain(item.get("name")) for item in items if "error" not in item)
+        else:
+            self._table(items, [field for field in fields if form == "wide" or not field.wide])
+
+    def item(self, item: Item, lines: Callable[[bool], Iterable[str]]) -> None:
+        """One object; for people, the lines that `lines(wide)` gives."""
+        form = self.settings.output
+        if self.machine:
+            self._document(item)
+        elif form == "name":
+            self._lines([plain(item.get("name"))])
+        else:
+            self._lines(lines(form == "wide"))
+
+    def done(self, items: Sequence[Item], *, single: bool) -> None:
+        """What an action did: objects for programs (one object if `single`), names for -o name, else nothing."""
+        if self.machine:
+            self._document(items[0] if single and items else list(items))
+        elif self.settings.output == "name":
+            self._lines(plain(item.get("name")) for item in items if "error" not in item)
+
+    def text(self, text: str, item: Item | None = None) -> None:
+        """An answer that is a text already (XML, a spec); -o json and yaml wrap it as `item` says, if it says."""
+        if self.machine and item is not None:
+            self._document(item)
+        else:
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+    # -- talk ---------------------------------------------------------------------------------------
+
+    def say(self, line: str) -> None:
+        """A line for the person, on stderr."""
+        if not self.settings.quiet:
+            self._talk(line)
+
+    def detail(self, line: str) -> None:
+        """A line for the person who asked for more with -v."""
+        if self.settings.verbose:
+            self._talk(line)
+
+    def warn(self, line: str) -> None:
+        """A warning; --quiet does not silence it."""
+        self._talk(f"warning: {line}")
+
+    def failure(self, error: KvmctlError) -> None:
+        """An error in words on stderr; the caller decides about stdout and the exit code."""
+        about = f"{error.vm}: " if error.vm and not error.message.startswith(f"{error.vm}:") else ""
+        for line in (f"error: {about}{error.message}", *error.details):
+            self._talk(line)
+        if error.hint:
+            self._talk(f"hint: {error.hint}")
+        if self.settings.debug:
+            import traceback
+
+            traceback.print_exception(error, file=sys.stderr)
+
+    def tell(self, error: KvmctlError) -> int:
+        """The error that ends the command: words on stderr, an error object on stdout for programs; its exit code."""
+        try:
+            self.failure(error)
+            if self.machine and error.code != "partial-failure":
+                self._document({"error": error.as_dict()})
+            self.flush()
+        except OSError:
+            self.discard()
+        return error.exit_code
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Callable[[float], None]]:
+        """A bar for long work, on stderr and only on a terminal; yields a function that takes the part done (0 to 1)."""
+        if self.settings.quiet or self.machine or not sys.stderr.isatty():
+            self.say(title)
+            yield lambda part: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda part: bar.update(task, total=1.0, completed=part)
+
+    def flush(self) -> None:
+        """Make sure that the answer has left; a full disk or a closed pipe shows here."""
+        sys.stdout.flush()
+
+    def discard(self) -> None:
+        """Nobody reads stdout any more: let what is left of it, and the interpreter's own last flush, go nowhere."""
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+        except (OSError, ValueError):
+            pass
+
+    # -- forms --------------------------------------------------------------------------------------
+
+    def _talk(self, line: str) -> None:
+        sys.stdout.flush()
+        print(line, file=sys.stderr, flush=True)
+
+    def _lines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+
+    def _document(self, value: Any) -> None:
+        if self.settings.output == "json":
+            import json
+
+            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        else:
+            import yaml
+
+            sys.stdout.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False))
+
+    def _table(self, items: Sequence[Item], fields: Sequence[Field]) -> None:
+        rows = [[field.text(item) for field in fields] for item in items]
+        if sys.stdout.isatty():
+            self._rich_table(rows, fields)
+            return
+        widths = [max([len(field.heading), *(len(row[i]) for row in rows)]) for i, field in enumerate(fields)]
+        for row in [[field.heading for field in fields], *rows]:
+            cells = (
+                text.rjust(width) if field.right else text.ljust(width)
+                for text, width, field in zip(row, widths, fields)
+            )
+            sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+    def _rich_table(self, rows: Sequence[Sequence[str]], fields: Sequence[Field]) -> None:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        for field in fields:
+            table.add_column(field.heading, justify="right" if field.right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(text, style=STATE_COLOURS.get(text, "")) for text in row))
+        Console(highlight=False).print(table)

@@ -1,0 +1,125 @@
+"""Several things at once, each in a thread of its own, while the main thread watches the clock and Ctrl-C.
+
+libvirt calls block without a limit of their own, so even a single thing runs in a thread. Work that must be
+undone when interrupted asks `work.check()` between its steps. Nothing here knows what the work is.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from kvmctl.errors import Interrupted, KvmctlError, TimedOut
+
+Thing = TypeVar("Thing")
+Result = TypeVar("Result")
+
+AT_ONCE = 8
+"""How many threads work at the same time."""
+
+UNDO_SECONDS = 20.0
+"""How long interrupted work gets to undo what it did; a second Ctrl-C ends the wait."""
+
+
+class Work:
+    """The watch over one piece of work: its time limit, and whether it was told to stop."""
+
+    def __init__(self, limit: float, cancelled: threading.Event) -> None:
+        self.limit = limit
+        self.ends = time.monotonic() + limit
+        self.cancelled = cancelled
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.ends - time.monotonic())
+
+    def check(self) -> None:
+        """Raise if the work was interrupted or its time is over; called where the work can be undone."""
+        if self.cancelled.is_set():
+            raise Interrupted("interrupted", "interrupted, and undone")
+        if not self.remaining():
+            raise TimedOut("timed-out", f"not finished within {self.limit:g} s")
+
+
+class Outcome(Generic[Thing, Result]):
+    """What became of one thing: a value, or an error."""
+
+    def __init__(self, thing: Thing) -> None:
+        self.thing = thing
+        self.value: Result | None = None
+        self.error: BaseException | None = None
+        self.finished = False
+
+
+def run(
+    things: Sequence[Thing],
+    function: Callable[[Thing, Work], Result],
+    *,
+    limit: float,
+    grace: float = 5.0,
+    at_once: int = AT_ONCE,
+    on_finish: Callable[[Outcome[Thing, Result]], None] = lambda outcome: None,
+) -> tuple[list[Outcome[Thing, Result]], bool]:
+    """Call `function(thing, work)` for each thing; outcomes in the order given, and whether a thread was left behind.
+
+    `limit` is what `work` counts down, in seconds, from the start of each piece of work; work that still has not
+    come back `grace` seconds later, because a call hangs, is abandoned as timed out. `on_finish` runs in the
+    main thread as each ends. Ctrl-C tells all to stop, waits for them, and is raised again as Interrupted.
+    """
+    outcomes = [Outcome[Thing, Result](thing) for thing in things]
+    cancelled = threading.Event()
+    finished: queue.SimpleQueue[Outcome[Thing, Result]] = queue.SimpleQueue()
+
+    def work_on(outcome: Outcome[Thing, Result], work: Work) -> None:
+        try:
+            outcome.value = function(outcome.thing, work)
+        except BaseException as problem:  # noqa: BLE001 - carried to the main thread, which tells it
+            outcome.error = problem
+        finished.put(outcome)
+
+    waiting = list(reversed(outcomes))
+    under_way: dict[int, tuple[Outcome[Thing, Result], Work]] = {}
+    interrupted = False
+    while waiting or under_way:
+        while waiting and len(under_way) < at_once and not cancelled.is_set():
+            outcome = waiting.pop()
+            work = Work(limit, cancelled)
+            under_way[id(outcome)] = (outcome, work)
+            threading.Thread(target=work_on, args=(outcome, work), daemon=True).start()
+        if cancelled.is_set() and not under_way:
+            break
+        next_end = min(work.ends for _, work in under_way.values()) + grace
+        try:
+            outcome = finished.get(timeout=max(0.01, next_end - time.monotonic()))
+        except queue.Empty:
+            for outcome, work in list(under_way.values()):
+                if time.monotonic() >= work.ends + grace:
+                    del under_way[id(outcome)]
+                    outcome.error = TimedOut("timed-out", f"no answer within {work.limit:g} s")
+                    on_finish(outcome)
+            continue
+        except KeyboardInterrupt:
+            if interrupted:
+                break
+            interrupted = True
+            cancelled.set()
+            for _, work in under_way.values():
+                work.ends = min(work.ends, time.monotonic() + UNDO_SECONDS - grace)
+            continue
+        if under_way.pop(id(outcome), None):
+            outcome.finished = True
+            on_finish(outcome)
+    if interrupted:
+        left = any(not outcome.finished for outcome, _ in under_way.values())
+        raise Interrupted("interrupted", "interrupted" if left else "interrupted, and undone")
+    return outcomes, any(not outcome.finished for outcome in outcomes)
+
+
+def as_error(problem: BaseException) -> KvmctlError:
+    """The error to tell; whatever is not one of ours is raised as it is."""
+    if isinstance(problem, KvmctlError):
+        return problem
+    raise problem

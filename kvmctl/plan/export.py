@@ -1,0 +1,72 @@
+"""A domain of libvirt -> a spec that makes the same domain again. What no key covers becomes `raw_xml`: nothing is lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree.ElementTree import Element, SubElement
+
+from kvmctl.errors import KvmctlError
+from kvmctl.plan.facts import HostFacts
+from kvmctl.plan.resolve import explicit, resolve
+from kvmctl.spec import metadata
+from kvmctl.spec.merge import remainder
+from kvmctl.spec.model.memory import Memory
+from kvmctl.spec.model.vm import Vm
+from kvmctl.spec.nodes import read_nodes, to_yaml
+from kvmctl.spec.plainly import to_plain
+from kvmctl.spec.structure import build
+from kvmctl.spec.xmlio import domain_of, vm_of
+from kvmctl.spec.xmltext import render
+
+
+def export(domain: Element, *, autostart: bool = False) -> Vm:
+    """The spec of a domain, as VM. `domain` is its inactive XML; kvmctl's own metadata in it is left out.
+
+    The spec is tried out before it is given away: it must read back, and make this very domain. Where a document
+    is so unusual that it does not, everything but the name is given as `raw_xml`.
+    """
+    metadata.remove(domain)
+    _complete(domain)
+    known = replace(explicit(vm_of(domain)), autostart=autostart or None)
+    for vm in (
+        known,
+        explicit(Vm(name=known.name, uuid=known.uuid, memory=Memory(size=2**20), autostart=known.autostart)),
+    ):
+        try:
+            rest = remainder(domain, made(vm))
+            whole = vm if rest is None else replace(vm, raw_xml=render(rest))
+            if same(made(build(read_nodes(to_yaml(to_plain(whole)).encode(), whole.name or ""))), domain):
+                return whole
+        except KvmctlError:
+            continue
+    raise KvmctlError("internal", f"no spec makes the VM {known.name} again", vm=known.name or "")
+
+
+def _complete(domain: Element) -> None:
+    """Say what libvirt means when it is left out, and itself always says: units, and the memory at boot."""
+    memory = domain.find("memory")
+    if memory is not None and domain.find("currentMemory") is None:
+        SubElement(domain, "currentMemory", memory.attrib).text = memory.text
+    for vcpu in domain.findall("vcpu"):
+        vcpu.attrib.setdefault("placement", "static")
+    for name in ("memory", "currentMemory"):
+        for element in domain.findall(name):
+            element.attrib.setdefault("unit", "KiB")
+
+
+def made(vm: Vm) -> Element:
+    """The domain that a spec makes, on a host that offers all it asks for."""
+    return domain_of(resolve(vm, HostFacts(arch=vm.arch or "x86_64")).vm)
+
+
+def same(one: Element, other: Element) -> bool:
+    """Whether two elements say the same. The order of children counts only among namesakes without a key of their
+    own."""
+    if one.tag != other.tag or one.attrib != other.attrib or (one.text or "").strip() != (other.text or "").strip():
+        return False
+    mine, others = (sorted(element, key=_rank) for element in (one, other))
+    return len(mine) == len(others) and all(map(same, mine, others))
+
+
+def _rank(child: Element) -> tuple[str, str]:
+    return str(child.tag), str(child.get("name") or child.get("vcpu")) if child.tag in ("feature", "vcpupin") else ""

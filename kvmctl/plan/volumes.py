@@ -1,0 +1,22 @@
+"""A volume that a VM needs and that has to be made: what `plan/resolve.py` asks of `host/storage.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewVolume:
+    """A disk to make.
+
+    `size` is in bytes; 0 means the size of the backing image. `pool` is the storage pool that makes it, or None where
+    there are no pools (the embedded host): then it is a plain file. `name` is its name in the pool.
+    """
+
+    path: str
+    size: int
+    format: str
+    backing: str | None
+    backing_format: str | None
+    pool: str | None
+    name: str

@@ -1,0 +1,80 @@
+"""The `networks:` list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, ClassVar
+
+from kvmctl.spec.declare import group, nested, scalar, through
+from kvmctl.spec.kinds import BOOLEAN, MAC, NAME, SIZE, Kind, choice, integer
+from kvmctl.spec.lenses import Always, Case, Scalar
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+TYPES = ("network", "bridge", "user")
+MODEL = choice(
+    *("virtio", "e1000e", "e1000", "igb", "rtl8139", "vmxnet3", "virtio-transitional", "virtio-non-transitional"),
+    *("e1000-82544gc", "e1000-82545em", "i82551", "i82557b", "i82559er", "ne2k_pci", "pcnet", "usb-net"),
+    *("spapr-vlan", "lan9118", "smc91c111", "tulip", "netfront"),
+)
+
+
+def _rate(value: str) -> int:
+    size = int(SIZE.parse(value))
+    if size % 1024:
+        raise ValueError(f"'{value}' is not a whole number of KiB in a second")
+    return size
+
+
+RATE = Kind(
+    what="a size for a second, such as 100MiB",
+    schema=SIZE.schema,
+    parse=_rate,
+    show=SIZE.show,
+    load=lambda text: int(text) * 1024 or None,
+    dump=lambda value: str(value // 1024),
+)
+"""libvirt counts in KiB a second: https://libvirt.org/formatdomain.html#quality-of-service"""
+
+
+def is_known(element: Element) -> bool:
+    """An interface of a type that this model covers."""
+    return element.get("type") in TYPES
+
+
+@group
+class Limits:
+    """What the card may transfer in a second, on average."""
+
+    inbound: int | None = scalar("inbound/@average", RATE, "To the guest.", example="100MiB")
+    outbound: int | None = scalar("outbound/@average", RATE, "From the guest.")
+
+
+@group
+class Network:
+    """A network card, on a libvirt network, on a bridge of the host, or in user mode."""
+
+    SHORTHAND: ClassVar = "network"
+
+    network: str | None = through(
+        Case("type", ("network",), Scalar("source/@network", NAME)), NAME, "libvirt network.", example="default"
+    )
+    bridge: str | None = through(Case("type", ("bridge",), Scalar("source/@bridge", NAME)), NAME, "Bridge of the host.")
+    user: bool | None = through(
+        Case("type", ("user",), Always()),
+        BOOLEAN,
+        "User mode: the guest reaches out, nothing reaches in; needs no set-up.",
+    )
+    mac: str | None = scalar("mac/@address", MAC, "MAC address; made by libvirt if left out.")
+    model: str | None = scalar("model/@type", MODEL, "Card the guest sees; virtio if left out.")
+    mtu: int | None = scalar("mtu/@size", integer(68, 65535), "Largest packet in bytes.")
+    link: str | None = scalar("link/@state", choice("up", "down"), "Whether the cable is plugged in.")
+    boot_order: int | None = scalar("boot/@order", integer(1, 1000), "Place in the boot order, instead of boot:.")
+    limits: Limits | None = nested("bandwidth", Limits, "Limits by second.")
+
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        given = [name for name in TYPES if getattr(self, name)]
+        if len(given) != 1:
+            said = f"{' and '.join(given)} exclude each other" if given else "what it is connected to is missing"
+            yield (given[1] if given else ""), said, "give one of network: NAME, bridge: NAME, user: true"

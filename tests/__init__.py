@@ -1,0 +1,1 @@
+"""The tests, laid out as the package is; `lab/` and `bench/` are about real hosts."""

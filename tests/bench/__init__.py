@@ -1,0 +1,1 @@
+"""Measurements: how fast kvmctl is beside virsh and bare Python."""

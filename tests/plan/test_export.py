@@ -1,0 +1,109 @@
+"""A domain exported to a spec makes the same domain again, whoever made it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from kvmctl.plan.export import export, made, same
+from kvmctl.spec import metadata
+from kvmctl.spec.model.memory import Memory
+from kvmctl.spec.model.vm import Vm
+from kvmctl.spec.nodes import read_nodes, to_yaml
+from kvmctl.spec.plainly import to_plain
+from kvmctl.spec.structure import build
+from kvmctl.spec.xmlio import domain_of
+from kvmctl.spec.xmltext import parse
+from tests.spec.strategies import VMS
+from tests.spec.test_laws import odd_documents, on_host
+
+SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FOREIGN = """
+<domain type='kvm' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' xmlns:other='http://other.example/1'>
+  <name>foreign</name>
+  <metadata><other:note level='1'>keep me</other:note></metadata>
+  <memory>1048576</memory>
+  <vcpu cpuset='0-1'>2</vcpu>
+  <os><type arch='x86_64' machine='pc-i440fx-7.2'>hvm</type><boot dev='hd'/></os>
+  <cpu mode='custom' match='minimum' check='partial'><model fallback='forbid'>Haswell</model></cpu>
+  <devices>
+    <disk type='network' device='disk'><driver name='qemu' type='raw'/>
+      <source protocol='rbd' name='pool/image'><host name='mon' port='6789'/></source><target dev='vda' bus='virtio'/></disk>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/x.img'/><target dev='vdb' bus='virtio'/></disk>
+    <disk type='file' device='floppy'><target dev='fda' bus='fdc'/></disk>
+    <interface type='hostdev' managed='yes'><mac address='52:54:00:00:00:01'/><source/></interface>
+    <interface type='user'><mac address='52:54:00:00:00:02'/><model type='virtio'/><backend type='passt'/></interface>
+    <serial type='tcp'><source mode='connect' host='192.0.2.4' service='1'/><target port='0'/></serial>
+    <serial type='pty'><target port='1'/></serial>
+    <rng model='virtio'><backend model='egd' type='udp'><source mode='bind' service='1234'/></backend></rng>
+    <rng model='virtio'><backend model='random'>/dev/random</backend></rng>
+    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>
+    <hostdev mode='subsystem' type='pci'><source><address domain='0' bus='0x3b' slot='0' function='0'/></source></hostdev>
+  </devices>
+  <qemu:commandline><qemu:arg value='-foo'/></qemu:commandline>
+</domain>"""
+
+
+def again(domain: Element) -> tuple[Vm, Element]:
+    """The exported spec, and the domain made of its text."""
+    vm = export(domain)
+    return vm, made(build(read_nodes(to_yaml(to_plain(vm)).encode(), "again.yaml")))
+
+
+def test_nothing_foreign_is_lost() -> None:
+    domain = parse(FOREIGN)
+    vm, copy = again(domain)
+    assert same(copy, domain)
+    assert [disk.name for disk in vm.disks] == ["vdb"]
+    assert vm.raw_xml and "keep me" in vm.raw_xml and "-foo" in vm.raw_xml and "0x3b" in vm.raw_xml
+
+
+def test_what_is_known_is_said_in_the_language_and_not_as_xml() -> None:
+    path = Path(__file__).parent.parent / "cases" / "web.xml"
+    text = path.read_text().partition("<!--")[0]
+    vm, _ = again(parse(text.replace("<source network", "<mac address='52:54:00:00:00:01'/><source network")))
+    assert vm.raw_xml is None
+    assert vm.memory and vm.memory.size == 4 * 2**30
+    assert vm.disks[1].path == "/srv/data.raw"
+
+
+@SETTINGS
+@given(VMS)
+def test_whatever_kvmctl_makes_it_can_export(vm: Vm) -> None:
+    domain = domain_of(on_host(vm))
+    spec, copy = again(domain)
+    assert same(copy, domain)
+    assert spec.raw_xml is None or vm.balloon is not None, spec.raw_xml
+
+
+@SETTINGS
+@given(odd_documents())
+def test_whatever_else_there_is_comes_back_too(domain: Element) -> None:
+    for element in [domain.find("name"), domain.find("memory")]:
+        assert element is not None
+        if element.attrib or len(element) or len(domain.findall(element.tag)) > 1:
+            return  # libvirt makes no such document
+    _, copy = again(domain)
+    assert same(copy, domain)
+
+
+def test_our_own_metadata_is_not_exported() -> None:
+    domain = domain_of(on_host(Vm(name="x", memory=Memory(size=2**30))))
+    metadata.attach(domain, metadata.element("name: x\n"))
+    assert "kvmctl" not in (export(domain).raw_xml or "")
+
+
+def test_autostart_is_part_of_the_spec() -> None:
+    domain = parse(FOREIGN)
+    assert export(domain, autostart=True) == replace(export(parse(FOREIGN)), autostart=True)
+
+
+@pytest.mark.parametrize("other", ["<a b='1'/>", "<a>x</a>", "<a><c/></a>", "<b/>"])
+def test_same_sees_differences(other: str) -> None:
+    assert same(parse("<a/>"), parse("<a> </a>"))
+    assert not same(parse("<a/>"), parse(other))

@@ -1,0 +1,84 @@
+"""Golden cases: `cases/NAME.yaml` beside the XML it makes, `cases/errors/NAME.yaml` beside the exact words of its errors.
+
+`pytest tests/spec/test_cases.py --regen` rewrites them; the difference is then for people to read.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kvmctl.commands._specs import load
+from kvmctl.errors import SpecError
+from kvmctl.plan.facts import HostFacts, Pool
+from kvmctl.plan.resolve import resolve
+from kvmctl.spec.declare import declarations, walk
+from kvmctl.spec.model.vm import Vm
+from kvmctl.spec.nodes import plain, read_nodes
+from kvmctl.spec.xmlio import domain_of
+from kvmctl.spec.xmltext import render
+
+CASES = Path(__file__).parent.parent / "cases"
+GOOD = sorted(CASES.glob("*.yaml"))
+BAD = sorted((CASES / "errors").glob("*.yaml"))
+SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
+FACTS = HostFacts(
+    pools={name: Pool(name=name, type="dir", path=f"/pools/{name}") for name in ("default", "fast")}, known=False
+)
+
+
+def name(path: Path) -> str:
+    return path.stem
+
+
+def compare(path: Path, text: str, regenerate: bool) -> None:
+    if regenerate:
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name)
+def test_a_spec_makes_its_xml(path: Path, regenerate: bool) -> None:
+    resolved = resolve(load(str(path)), FACTS)
+    volumes = "".join(f"<!-- {volume} -->\n" for volume in resolved.volumes)
+    compare(path.with_suffix(".xml"), render(domain_of(resolved.vm)) + volumes, regenerate)
+
+
+@pytest.mark.parametrize("path", GOOD, ids=name)
+def test_its_xml_is_valid_for_libvirt(path: Path, tmp_path: Path) -> None:
+    document = tmp_path / "domain.xml"
+    document.write_text(render(domain_of(resolve(load(str(path)), FACTS).vm)))
+    done = subprocess.run(["xmllint", "--noout", "--relaxng", SCHEMA, document], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", BAD, ids=name)
+def test_mistakes_are_told_with_their_places(path: Path, regenerate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(SpecError) as caught:
+        load(path.name)
+    assert caught.value.exit_code == 4
+    compare(path.with_suffix(".txt"), "\n".join((caught.value.message, *caught.value.details)) + "\n", regenerate)
+
+
+def test_every_declared_field_stands_in_a_case() -> None:
+    """The full case has each field of the language, so that none goes without a golden file."""
+    document = plain(read_nodes((CASES / "full.yaml").read_bytes(), "full.yaml"))
+    others = [plain(read_nodes(path.read_bytes(), path.name)) for path in GOOD]
+    missing = [path for path, _ in walk(Vm) if not any(stands(Vm, document, path) for document in [document, *others])]
+    assert missing == []
+
+
+def stands(cls: type, document: object, path: str) -> bool:
+    """Whether a document has a key, in its long form or as the bare value that stands for its group."""
+    step, _, rest = path.partition(".")
+    declared = declarations(cls)[step.removesuffix("[]")]
+    if not isinstance(document, dict):
+        return getattr(cls, "SHORTHAND", "") == step
+    found = document.get(step.removesuffix("[]"))
+    if found is None or not rest:
+        return found is not None
+    assert declared.cls is not None
+    return any(stands(declared.cls, item, rest) for item in (found if isinstance(found, list) else [found]))
