@@ -13,6 +13,7 @@ from kvmctl.output import Output
 if TYPE_CHECKING:
     from kvmctl.host.connection import Host
     from kvmctl.host.targets import Target
+    from kvmctl.host.watch import Watch
 
 
 class Settings:
@@ -63,9 +64,27 @@ class App:
         return found[0]
 
     @contextmanager
-    def host(self, *, readonly: bool = False) -> Iterator[Host]:
+    def host(self, *, events: bool = False, readonly: bool = False) -> Iterator[Host]:
         """Connect to the host asked for, and leave it at the end."""
         from kvmctl.host.connection import connect
 
-        with connect(self.target(), timeout=self.settings.timeout, readonly=readonly) as host:
+        target = self.target()
+        self.warn_of(target)
+        with connect(target, timeout=self.settings.timeout, events=events, readonly=readonly) as host:
             yield host
+
+    @contextmanager
+    def watch(self) -> Iterator[Watch]:
+        """Watch the VMs of the host asked for, for as long as it takes."""
+        from kvmctl.host.watch import watching
+
+        target = self.target()
+        self.warn_of(target)
+        with watching(target, timeout=self.settings.timeout) as watch:
+            yield watch
+
+    def warn_of(self, target: Target) -> None:
+        """Say what a person must know before speaking to a host."""
+        if not self.settings.quiet:
+            for warning in target.warnings:
+                self.output.warn(warning)

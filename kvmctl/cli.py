@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from typing import NoReturn
 
 import click
@@ -77,13 +79,26 @@ def run(app: App, arguments: list[str]) -> int:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point of the `kvmctl` program."""
     app = App()
-    if "_KVMCTL_COMPLETE" in os.environ:
-        from kvmctl.completion import answer
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as nohup has it
+            signal.signal(number, _interrupt)
+    try:
+        if "_KVMCTL_COMPLETE" in os.environ:
+            from kvmctl.completion import answer
 
-        code = answer(root, app, os.environ)
-    else:
-        code = run(app, sys.argv[1:] if arguments is None else arguments)
-    if app.abandoned:
-        # A libvirt call that never came back holds a thread; an orderly exit would wait for it.
+            code = answer(root, app, os.environ)
+        else:
+            code = run(app, sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # a second one, while the first was being told
+        code = Interrupted.exit_code
+    if app.abandoned or "libvirt" in sys.modules:
+        # libvirt's threads may be at work, or hang; an orderly exit would wait for them or be caught by them.
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    """Being told to end, or losing the terminal, is like Ctrl-C: what is half done is undone."""
+    raise KeyboardInterrupt

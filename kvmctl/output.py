@@ -61,8 +61,12 @@ class Field:
 
     def text(self, item: Item) -> str:
         """The value for a person, on one line and free of control characters."""
-        shown = self.show(item.get(self.key))
-        return shown if shown.isprintable() else "".join(c if c.isprintable() else "?" for c in shown)
+        return printable(self.show(item.get(self.key)))
+
+
+def printable(text: str) -> str:
+    """The text on one line and free of control characters, whatever is in it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def plain(value: Any) -> str:
@@ -86,6 +90,18 @@ def size(value: int | None) -> str:
             break
         amount /= 1024
     return f"{amount:.1f}".removesuffix(".0") + unit
+
+
+def aligned(items: Sequence[Item], fields: Sequence[Field]) -> list[str]:
+    """The lines of a table without colours, the headings first."""
+    rows = [[field.text(item) for field in fields] for item in items]
+    widths = [max([len(field.heading), *(len(row[i]) for row in rows)]) for i, field in enumerate(fields)]
+    return [
+        "  ".join(
+            text.rjust(width) if field.right else text.ljust(width) for text, width, field in zip(row, widths, fields)
+        ).rstrip()
+        for row in [[field.heading for field in fields], *rows]
+    ]
 
 
 class Output:
@@ -120,6 +136,27 @@ class Output:
             self._lines([plain(item.get("name"))])
         else:
             self._lines(lines(form == "wide"))
+
+    def sheets(self, items: Sequence[Item], lines: Callable[[Item, bool], Iterable[str]], *, single: bool) -> None:
+        """Objects shown in full, one below the other (one object for programs if `single`); `lines(item, wide)`."""
+        if single:
+            self.item(items[0], lambda wide: lines(items[0], wide))
+        elif self.machine or self.settings.output == "name":
+            self.items(items, ())
+        else:
+            for number, item in enumerate(item for item in items if "error" not in item):
+                self._lines([""] * bool(number))
+                self._lines(lines(item, self.settings.output == "wide"))
+
+    def painted(self, text: str, style: str = "") -> str:
+        """A piece of an answer in this style, or in the colour of the state it names, where stdout shows colours."""
+        style = style or STATE_COLOURS.get(text, "")
+        plain_wanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        if not style or plain_wanted or not sys.stdout.isatty():
+            return text
+        from rich.style import Style
+
+        return Style.parse(style).render(text)
 
     def done(self, items: Sequence[Item], *, single: bool) -> None:
         """What an action did: objects for programs (one object if `single`), names for -o name, else nothing."""
@@ -222,17 +259,10 @@ class Output:
             sys.stdout.write(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False))
 
     def _table(self, items: Sequence[Item], fields: Sequence[Field]) -> None:
-        rows = [[field.text(item) for field in fields] for item in items]
         if sys.stdout.isatty():
-            self._rich_table(rows, fields)
-            return
-        widths = [max([len(field.heading), *(len(row[i]) for row in rows)]) for i, field in enumerate(fields)]
-        for row in [[field.heading for field in fields], *rows]:
-            cells = (
-                text.rjust(width) if field.right else text.ljust(width)
-                for text, width, field in zip(row, widths, fields)
-            )
-            sys.stdout.write("  ".join(cells).rstrip() + "\n")
+            self._rich_table([[field.text(item) for field in fields] for item in items], fields)
+        else:
+            self._lines(aligned(items, fields))
 
     def _rich_table(self, rows: Sequence[Sequence[str]], fields: Sequence[Field]) -> None:
         from rich.console import Console

@@ -112,9 +112,11 @@ def run(
         if under_way.pop(id(outcome), None):
             outcome.finished = True
             on_finish(outcome)
-    if interrupted:
-        left = any(not outcome.finished for outcome, _ in under_way.values())
-        raise Interrupted("interrupted", "interrupted" if left else "interrupted, and undone")
+    if interrupted and any(not outcome.finished or outcome.error is not None for outcome in outcomes):
+        # Else all was done before it could be interrupted.
+        if len(outcomes) == 1 and isinstance(outcomes[0].error, Interrupted):
+            raise outcomes[0].error  # which knows what became of it
+        raise Interrupted("interrupted", "interrupted")
     return outcomes, any(not outcome.finished for outcome in outcomes)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 from pathlib import Path
 
@@ -61,6 +63,18 @@ def test_a_vm_is_defined_started_looked_at_and_stopped(run: Distribution) -> Non
     assert run(f"{host} show test -o json").json["state"] == "running"
     assert run(f"{host} stop test --force -o json").json["state"] == "stopped"
     assert "kvmctl" not in run(f"{host} export test").stderr
+
+
+def test_a_table_on_a_terminal(run: Distribution) -> None:
+    """With the distribution's rich, and what its colours depend on."""
+    master, terminal = pty.openpty()
+    with run.start("-H test:///default list", stdout=terminal, env={"TERM": "xterm"}) as process:
+        os.close(terminal)
+        assert process.wait(timeout=30) == 0
+    shown = os.read(master, 4096).decode()
+    os.close(master)
+    assert "NAME" in shown
+    assert "running" in shown
 
 
 def test_specs_are_read(run: Distribution, tmp_path: Path) -> None:

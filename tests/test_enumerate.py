@@ -19,13 +19,12 @@ import click
 import pytest
 
 from kvmctl.cli import root
+from kvmctl.commands._specs import load
 from kvmctl.errors import all_classes
 from kvmctl.options import shared_options
 from kvmctl.reflect import commands
 from kvmctl.spec.declare import declarations, walk
 from kvmctl.spec.model.vm import Vm
-from kvmctl.spec.nodes import read_nodes
-from kvmctl.spec.structure import build
 from tests.environment import ROOT
 
 TESTS = sorted(path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__))
@@ -181,7 +180,7 @@ def keys_in(value: Any, path: str = "") -> Iterator[str]:
 
 @cache
 def keys_of_cases() -> set[str]:
-    return {key for path in CASES for key in keys_in(build(read_nodes(path.read_bytes(), path.name)))}
+    return {key for path in CASES for key in keys_in(load(str(path)))}
 
 
 @pytest.mark.parametrize("key", [key for key, _ in walk(Vm)])

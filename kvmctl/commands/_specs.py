@@ -94,6 +94,11 @@ def _read(descriptor: int, most: int, path: str, *, waits: bool) -> bytes:
     return b"".join(chunks)
 
 
+def is_spec(source: str) -> bool:
+    """Whether an argument that may be a spec or a VM is a spec."""
+    return source == "-" or "/" in source or source.endswith((".yaml", ".yml"))
+
+
 def load(path: str, settings: Sequence[str] = ()) -> Vm:
     """The VM that a spec describes, on top of its template, with each KEY=VALUE of `--set` applied."""
     from kvmctl.spec.nodes import assign, read_nodes

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from kvmctl.errors import Interrupted
+
 if TYPE_CHECKING:
     from kvmctl.parallel import Work
 
@@ -62,8 +64,8 @@ def call(
     ends = time.monotonic() + seconds
     try:
         while not made.done.wait(min(GLANCE, max(0.0, ends - time.monotonic()))):
-            if work is not None:
-                work.check()
+            if work is not None and work.cancelled.is_set():
+                raise Interrupted("interrupted", "interrupted")
             if time.monotonic() >= ends:
                 raise TimeoutError
     except BaseException:

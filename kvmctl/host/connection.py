@@ -68,9 +68,9 @@ def connect(
     In the main thread Ctrl-C ends the attempt; in a thread of `parallel.run`, give its `work` for the same.
     """
     if target.embedded:
-        from kvmctl.host import embedded
+        from kvmctl.host.embedded import open_driver
 
-        conn = embedded.open_driver(target, timeout=timeout, work=work)
+        conn = open_driver(target, timeout=timeout, work=work)
     else:
         conn = _open(target, timeout=timeout, readonly=readonly, events=events, work=work)
     host = Host(target, conn, events=events)

@@ -12,9 +12,12 @@ import signal
 import stat
 import time
 from contextlib import suppress
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from kvmctl.host.terminal import ESCAPE, Screen, handled, is_terminal, raw
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 TAKEN_OVER = signal.SIGUSR1
@@ -47,6 +50,21 @@ class Ending:
     def __init__(self, why: str, number: int = 0) -> None:
         self.why = why
         self.signal = number
+
+
+def descriptors() -> tuple[int, int]:
+    """Keyboard and screen: our standard input, -1 if it is closed, and our standard output."""
+    try:
+        os.fstat(0)
+    except OSError:
+        return -1, 1
+    return 0, 1
+
+
+def end_by(number: int) -> None:
+    """End this process by the signal that ended the conversation, so that whoever sent it sees that it did."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 class Conversation:

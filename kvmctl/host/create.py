@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import Element, tostring
+from xml.etree.ElementTree import Element
 
 from kvmctl.errors import Conflict, KvmctlError, Refused
 from kvmctl.host import storage
@@ -38,21 +38,22 @@ Say = Callable[[str], None]
 
 def planned(host: Host, vm: Vm) -> dict[str, Any]:
     """What `create` would do, without doing it."""
+    _claim(host, vm, clear=False)
     facts, _ = gather(host, vm, change=False)
     resolved = resolve(vm, facts)
-    _claim(host, vm, clear=False)
     _check_disks(host, resolved)
-    return {**_answer(host, resolved, uuid=vm.uuid, state=None), "xml": render(domain_of(resolved.vm)), "dry_run": True}
+    xml = render(domain_of(resolved.vm))
+    return {**_answer(host, resolved, uuid=vm.uuid, state=None), "xml": xml, "dry_run": True}
 
 
 def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say) -> dict[str, Any]:
     """Make the VM that a spec describes. Returns `name uuid state host disks`; raises with nothing left behind."""
+    if _claim(host, vm, clear=True):
+        say(f"{vm.name}: cleared away what an interrupted create had left")
     facts, notes = gather(host, vm, change=True)
     resolved = resolve(vm, facts)
     for note in (*notes, *resolved.notes):
         say(note)
-    if _claim(host, vm, clear=True):
-        say(f"{vm.name}: cleared away what an interrupted create had left")
     _check_disks(host, resolved)
     work.check()
     kept = metadata.element(to_yaml(to_plain(vm)))
@@ -181,7 +182,7 @@ def _define(host: Host, resolved: Resolved, kept: Element) -> libvirt.virDomain:
 def _keep(domain: libvirt.virDomain, kept: Element) -> None:
     domain.setMetadata(
         libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-        tostring(kept, encoding="unicode"),
+        metadata.bare(kept),
         metadata.PREFIX,
         metadata.NAMESPACE,
         libvirt.VIR_DOMAIN_AFFECT_CONFIG,

@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from kvmctl.errors import Conflict, Refused
-from kvmctl.host import domains, storage
+from kvmctl.host import domains, pools, storage
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
 from kvmctl.plan import deletion
 from kvmctl.plan.deletion import Others, OwnDisk
+from kvmctl.spec.xmltext import parse
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from kvmctl.host.connection import Host
     from kvmctl.parallel import Work
 
@@ -41,10 +44,10 @@ def delete(host: Host, name: str, work: Work, *, force: bool = False, disks: boo
     with translated(vm=name, doing="look at it"):
         vm, uuid = domain.name(), domain.UUIDString()
         running, persistent = bool(domain.isActive()), bool(domain.isPersistent())
-        xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0)
+        definition = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0))
     if running and not force:
         raise Refused("vm-running", "is running", hint=f"kvmctl stop {vm}, or pull the plug with --force", vm=vm)
-    decision = _decide(host, vm, uuid, xml, disks=disks)
+    decision = _decide(host, vm, uuid, definition, disks=disks)
     work.check()
     with translated(vm=vm, doing="stop it"):
         if running:
@@ -67,11 +70,12 @@ def delete(host: Host, name: str, work: Work, *, force: bool = False, disks: boo
     }
 
 
-def _decide(host: Host, vm: str, uuid: str, xml: str, *, disks: bool) -> deletion.Deletion:
-    own = deletion.own_disks(xml, _volume_paths(host, [xml]))
-    pending = deletion.unfinished(xml)
+def _decide(host: Host, vm: str, uuid: str, definition: Element, *, disks: bool) -> deletion.Deletion:
+    with translated(vm=vm, doing="look at its disks"):
+        own = deletion.own_disks(definition, _volume_paths(host, [definition]))
+        canonical = _canonical(host)
+    pending = deletion.unfinished(definition)
     wanted = deletion.candidates(own, pending, disks=disks)
-    canonical = _canonical(host)
     others = _others(host, uuid, wanted, canonical) if wanted else Others(mentions={}, backing={})
     return deletion.decide(vm, own, pending, others, disks=disks, canonical=canonical)
 
@@ -79,18 +83,19 @@ def _decide(host: Host, vm: str, uuid: str, xml: str, *, disks: bool) -> deletio
 def _others(host: Host, uuid: str, wanted: Sequence[OwnDisk], canonical: Callable[[str], str]) -> Others:
     """What all other VMs mention, live and at next boot, and what all disks near theirs and ours are built on."""
     with translated(doing="look at the other VMs"):
-        definitions: list[tuple[str, str]] = []
-        for other in host.conn.listAllDomains(0):
-            if other.UUIDString() != uuid:
-                definitions += ((other.name(), xml) for xml in _definitions(other))
-        volumes = _volume_paths(host, [xml for _, xml in definitions])
+        definitions = [
+            (other.name(), parse(xml))
+            for other in host.conn.listAllDomains(0)
+            if other.UUIDString() != uuid
+            for xml in _definitions(other)
+        ]
+        volumes = _volume_paths(host, [definition for _, definition in definitions])
     mentioned: dict[str, frozenset[str]] = {}
     directories = {posixpath.dirname(disk.path) for disk in wanted}
-    for name, xml in definitions:
-        mentioned[name] = mentioned.get(name, frozenset()) | deletion.mentions(xml, volumes, canonical)
-        directories |= {
-            posixpath.dirname(disk.path) for disk in deletion.own_disks(xml, volumes) if _is_file(disk.path)
-        }
+    for name, definition in definitions:
+        mentioned[name] = mentioned.get(name, frozenset()) | deletion.mentions(definition, volumes, canonical)
+        theirs = deletion.own_disks(definition, volumes)
+        directories |= {posixpath.dirname(disk.path) for disk in theirs if _is_file(disk.path)}
     backing: dict[str, frozenset[str]] = {}
     for path, users in storage.backing_users(host, directories).items():
         needed = canonical(path)
@@ -115,12 +120,15 @@ def _definitions(domain: libvirt.virDomain) -> list[str]:
     return found
 
 
-def _volume_paths(host: Host, definitions: Sequence[str]) -> dict[tuple[str, str], str]:
-    """The paths of disks that are named by pool and volume; those that are not there are left out."""
+def _volume_paths(host: Host, definitions: Sequence[Element]) -> dict[tuple[str, str], str]:
+    """The paths of disks that are named by pool and volume; those in no known pool are left out."""
     found = {}
-    for pool, volume in {named for xml in definitions for named in deletion.volumes_named(xml)}:
+    for pool, volume in {named for definition in definitions for named in deletion.volumes_named(definition)}:
         try:
-            found[pool, volume] = host.conn.storagePoolLookupByName(pool).storageVolLookupByName(volume).path()
+            known = host.conn.storagePoolLookupByName(pool)
+            # Where the pool does not run or has not seen it, this is its path in a pool of files.
+            found[pool, volume] = posixpath.join(pools.described(known).path, volume)
+            found[pool, volume] = known.storageVolLookupByName(volume).path()
         except libvirt.libvirtError as error:
             if error.get_error_code() not in UNKNOWN:
                 raise

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from kvmctl.host.connection import translated
+from kvmctl.host.cpu import is_local, local_flags, remote_flags
 from kvmctl.host.library import libvirt
-from kvmctl.host.pools import DEFAULT, described
+from kvmctl.host.pools import DEFAULT, known_pools
 from kvmctl.host.storage import default_pool, embedded_images
 from kvmctl.plan.accelerator import kvm_usable
 from kvmctl.plan.facts import HostFacts, Pool
@@ -52,35 +52,10 @@ def kvm_of(host: Host, capabilities: Element) -> tuple[bool, str]:
     """Whether guests can run under KVM on this host, and why or why not."""
     arch = capabilities.findtext("host/cpu/arch") or ""
     native = capabilities.findall(f"guest/arch[@name='{arch}']/domain[@type='kvm']")
-    local = "://" in host.target.uri and host.target.uri.partition("://")[2].startswith("/")
+    local = is_local(host.target)
     device = os.access("/dev/kvm", os.R_OK | os.W_OK) if local and os.geteuid() == 0 else None
-    flags = _local_flags() if local else _remote_flags(host, capabilities)
+    flags = local_flags() if local else remote_flags(host, capabilities)
     return kvm_usable(in_capabilities=bool(native), cpu_flags=flags, device=device, arch=arch)
-
-
-def _local_flags() -> frozenset[str]:
-    """The CPU's flags as this kernel sees them."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(
-        next((line.partition(":")[2].split() for line in lines if line.startswith(("flags", "features"))), [])
-    )
-
-
-def _remote_flags(host: Host, capabilities: Element) -> frozenset[str]:
-    """The flags of the host's CPU as libvirt knows them: the named model, with all it stands for."""
-    cpu = capabilities.find("host/cpu")
-    if cpu is None or cpu.find("model") is None:
-        return frozenset()
-    try:
-        text = host.conn.baselineCPU(
-            [ElementTree.tostring(cpu, encoding="unicode")], libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
-        )
-    except libvirt.libvirtError:
-        return frozenset()
-    return frozenset(feature.get("name", "") for feature in ElementTree.fromstring(text).findall("feature"))
 
 
 def _pools(host: Host, needed: set[str], *, change: bool) -> tuple[dict[str, Pool] | None, list[str]]:
@@ -90,7 +65,7 @@ def _pools(host: Host, needed: set[str], *, change: bool) -> tuple[dict[str, Poo
     notes: list[str] = []
     if needed:
         with translated(doing="list storage pools"):
-            found = {pool.name: pool for pool in map(described, host.conn.listAllStoragePools(0))}
+            found = {pool.name: pool for _, pool in known_pools(host)}
     if DEFAULT in needed and DEFAULT not in found:
         if change:
             found[DEFAULT], made = default_pool(host)

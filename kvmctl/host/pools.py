@@ -45,6 +45,26 @@ def described(pool: libvirt.virStoragePool) -> Pool:
     )
 
 
+def known_pools(host: Host, *, passing: bool = False) -> list[tuple[libvirt.virStoragePool, Pool]]:
+    """All pools; without `passing`, but for those that a command made for its errand."""
+    found = []
+    for candidate in host.conn.listAllStoragePools(0):
+        if passing or not candidate.name().startswith(PASSING):
+            with _unless_gone():
+                found.append((candidate, described(candidate)))
+    return found
+
+
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """A pool may go while it is looked at."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+            raise
+
+
 def pool(host: Host, name: str) -> libvirt.virStoragePool:
     """The pool of this name, started if it was not."""
     found: libvirt.virStoragePool | None = None
@@ -56,7 +76,7 @@ def pool(host: Host, name: str) -> libvirt.virStoragePool:
                 raise
             found = _default(host) if name == DEFAULT else None
         if found is None:
-            known = ", ".join(sorted(other.name() for other in host.conn.listAllStoragePools(0))) or "none"
+            known = ", ".join(sorted(other.name for _, other in known_pools(host))) or "none"
             raise NotFound(
                 "pool-not-found",
                 f"{host.name} has no storage pool '{name}'; it has {known}",
@@ -92,11 +112,11 @@ def default_pool(host: Host) -> tuple[Pool, bool]:
 def _default(host: Host) -> libvirt.virStoragePool | None:
     """The pool named default, else the one that has the directory which it would have."""
     with translated(doing="list storage pools"):
-        known = host.conn.listAllStoragePools(0)
-    for candidate in known:
-        if candidate.name() == DEFAULT:
+        known = known_pools(host)
+    for candidate, what in known:
+        if what.name == DEFAULT:
             return candidate
-    return next((candidate for candidate in known if described(candidate).path == SYSTEM_IMAGES), None)
+    return next((candidate for candidate, what in known if what.path == SYSTEM_IMAGES), None)
 
 
 def _default_directory(host: Host) -> str:
@@ -149,20 +169,15 @@ def _borrow(host: Host, directory: str) -> tuple[libvirt.virStoragePool | None, 
     ends = time.monotonic() + OTHERS_SECONDS
     while True:
         waits = time.monotonic() < ends
-        for known in host.conn.listAllStoragePools(0):
-            try:
-                ours = known.name().startswith(PASSING) and not known.isPersistent()
-                if posixpath.normpath(described(known).path or "/") != directory or (ours and waits):
-                    continue
-                borrowed = ours or not known.isActive()
-                if not known.isActive():
+        for known, what in known_pools(host, passing=True):
+            passing = what.name.startswith(PASSING)
+            if posixpath.normpath(what.path or "/") != directory or (passing and waits):
+                continue
+            with _unless_gone():
+                if not what.active:
                     known.create(0)
-            except libvirt.libvirtError as error:
-                if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_POOL:
-                    continue  # another command's, gone meanwhile
-                raise
-            refresh(known)
-            return known, borrowed
+                refresh(known)
+                return known, passing or not what.active
         try:
             return host.conn.storagePoolCreateXML(_directory_pool(f"{PASSING}{uuid4()}", directory), 0), True
         except libvirt.libvirtError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
@@ -49,20 +50,27 @@ def exists(host: Host, volume: NewVolume) -> bool:
     if volume.pool is None:
         return os.path.lexists(volume.path)
     found = pool(host, volume.pool)
+    pools.refresh(found)  # libvirt remembers files that are gone, and has not seen new ones
     return _named(found, volume.name) is not None
 
 
 def make(host: Host, volume: NewVolume, work: Work) -> None:
     """Make a volume; what is there already is not touched. A failure leaves nothing."""
     work.check()
-    _check_size(host, volume, work)
     if volume.pool is None:
+        if volume.backing and not os.access(volume.backing, os.R_OK):
+            raise _no_image(host, volume)
+        if volume.backing and volume.size:
+            _check_size(volume, qemu_img.virtual_size(volume.backing, volume.backing_format or "raw", work))
         qemu_img.make(volume, work)
         return
     found = pool(host, volume.pool)
     with translated(doing=f"make disk {volume.path}"):
+        pools.refresh(found)
+        least = _image_size(host, volume)
+        _check_size(volume, least)
         try:
-            found.createXML(_volume_xml(host, found, volume), 0)
+            found.createXML(_volume_xml(pools.described(found).type, volume, volume.size or least), 0)
         except libvirt.libvirtError as error:
             said = error.get_error_message() or ""
             if error.get_error_code() == libvirt.VIR_ERR_STORAGE_VOL_EXIST or "already exists" in said:
@@ -72,11 +80,7 @@ def make(host: Host, volume: NewVolume, work: Work) -> None:
                     hint="name the disk by path: to use it, or move it away",
                 ) from None
             if "inaccessible backing store" in said:
-                raise Refused(
-                    "resource-missing",
-                    f"the image {volume.backing} cannot be read on {host.name}",
-                    hint="image: is a path on the host that runs the VM",
-                ) from None
+                raise _no_image(host, volume) from None
             if "No space left on device" in said or "Disk quota exceeded" in said:
                 raise Refused(
                     "no-space",
@@ -86,21 +90,26 @@ def make(host: Host, volume: NewVolume, work: Work) -> None:
             raise
 
 
+def _no_image(host: Host, volume: NewVolume) -> Refused:
+    return Refused(
+        "resource-missing",
+        f"the image {volume.backing} cannot be read on {host.name}",
+        hint="image: is a path on the host that runs the VM",
+    )
+
+
 def remove(host: Host, path: str, pool: str | None = None) -> bool:
     """Delete a disk file or volume; False if there was none. Directories are refused by libvirt and the system."""
     if host.embedded:
         return qemu_img.remove(path)
     with translated(doing=f"delete {path}"):
         if pool is not None:
-            try:
-                found = _named(pools.pool(host, pool), posixpath.basename(path))
-            except NotFound:
-                found = None  # the pool is gone; the file may be there still
-            if found is not None and found.path() == path:
-                return _delete(found)
-        known = _by_path(host, path)
-        if known is not None:
-            return _delete(known)
+            with suppress(NotFound):  # the pool is gone; the file may be there still
+                known = pools.pool(host, pool)
+                pools.refresh(known)
+                found = _named(known, posixpath.basename(path))
+                if found is not None and found.path() == path:
+                    return _delete(found)
         with pools.reached(host, posixpath.dirname(path)) as directory:
             found = directory and _named(directory, posixpath.basename(path))
             return _delete(found) if found else False
@@ -116,8 +125,9 @@ def backing_users(host: Host, directories: Iterable[str] = ()) -> dict[str, set[
                 _note(users, path, qemu_img.backing_file(path))
         return users
     with translated(doing="look for disks that need others"):
-        for known in host.conn.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
-            what = pools.described(known)
+        for known, what in pools.known_pools(host):
+            if not what.active:
+                continue  # its files are looked at where they lie near others'
             places.discard(posixpath.normpath(what.path or "/"))
             if what.type in DIRECTORIES:
                 pools.refresh(known)
@@ -154,21 +164,8 @@ def _files(directory: str) -> list[str]:
 
 
 def _named(pool: libvirt.virStoragePool, name: str) -> libvirt.virStorageVol | None:
-    """The volume of this name, also one that libvirt has not seen yet."""
-    for again in (True, False):
-        try:
-            return pool.storageVolLookupByName(name)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-                raise
-        if again:
-            pools.refresh(pool)
-    return None
-
-
-def _by_path(host: Host, path: str) -> libvirt.virStorageVol | None:
     try:
-        return host.conn.storageVolLookupByPath(path)
+        return pool.storageVolLookupByName(name)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
             raise
@@ -185,17 +182,25 @@ def _delete(volume: libvirt.virStorageVol) -> bool:
     return True
 
 
-def _check_size(host: Host, volume: NewVolume, work: Work) -> None:
+def _image_size(host: Host, volume: NewVolume) -> int:
+    """The size of the backing image where libvirt knows it, as an image of the format that was named; else 0."""
+    if not volume.backing:
+        return 0
+    try:
+        tree = ElementTree.fromstring(host.conn.storageVolLookupByPath(volume.backing).XMLDesc(0))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        return 0
+    found = tree.find("target/format")
+    if found is None or found.get("type") != (volume.backing_format or "raw"):
+        return 0  # libvirt guessed from what a guest may have written
+    return int(tree.findtext("capacity") or 0)
+
+
+def _check_size(volume: NewVolume, least: int) -> None:
     """A disk smaller than the image below it would cut the guest's file system off."""
-    if not volume.backing or not volume.size:
-        return
-    if volume.pool is None:
-        least = qemu_img.virtual_size(volume.backing, volume.backing_format or "raw", work)
-    else:
-        with translated(doing=f"look at {volume.backing}"):
-            image = _by_path(host, volume.backing)
-            least = int(image.info()[1]) if image is not None else 0
-    if volume.size < least:
+    if volume.size and volume.size < least:
         raise Refused(
             "not-supported",
             f"{volume.path} would have {volume.size} bytes, less than the image {volume.backing}, which has {least}",
@@ -203,18 +208,13 @@ def _check_size(host: Host, volume: NewVolume, work: Work) -> None:
         )
 
 
-def _volume_xml(host: Host, pool: libvirt.virStoragePool, volume: NewVolume) -> str:
-    """What libvirt needs to make it: sparse, mode 0600, every format named."""
+def _volume_xml(pool_type: str, volume: NewVolume, size: int) -> str:
+    """What libvirt needs to make it: sparse, mode 0600, every format named. Without a size, it takes the image's."""
     element = ElementTree.Element("volume")
     ElementTree.SubElement(element, "name").text = volume.name
-    size = volume.size
-    if not size and volume.backing:
-        image = _by_path(host, volume.backing)
-        # Outside the pools the size is found by libvirt itself, which needs it not said then.
-        size = int(image.info()[1]) if image is not None else 0
     if size:
         ElementTree.SubElement(element, "capacity", unit="bytes").text = str(size)
-    if pools.described(pool).type != "logical":  # where sparse means a snapshot
+    if pool_type != "logical":  # where sparse means a snapshot
         ElementTree.SubElement(element, "allocation").text = "0"
     target = ElementTree.SubElement(element, "target")
     ElementTree.SubElement(target, "format", type=volume.format)

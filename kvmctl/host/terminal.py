@@ -14,7 +14,10 @@ import termios
 import tty
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 ESCAPE = 0x1D
 """The byte that leaves a console: ^]."""
@@ -31,10 +34,10 @@ LONGEST = 48
 
 @contextmanager
 def raw(descriptor: int) -> Iterator[None]:
-    """Hand every key through as it is while the block runs; does nothing when `descriptor` is no terminal."""
+    """Hand every key through as it is while the block runs; does nothing when that is no terminal, or -1."""
     try:
         before = termios.tcgetattr(descriptor)
-    except termios.error:
+    except (termios.error, ValueError):
         yield
         return
 
@@ -72,9 +75,11 @@ class Screen:
     def __init__(self) -> None:
         self.changed: dict[bytes, bytes] = {}
         self.rest = b""
+        self.within_line = False
 
     def watch(self, output: bytes) -> None:
         """Take note of a piece of output; a sequence may be cut in two by the pieces."""
+        self.within_line = not output.endswith(b"\n")
         text = self.rest + output
         end = 0
         for found in MODE.finditer(text):
@@ -89,9 +94,9 @@ class Screen:
         self.rest = tail[start:] if start >= 0 else b""
 
     def reset(self) -> bytes:
-        """What brings the terminal back: the modes that differ, and plain letters."""
+        """What brings the terminal back: the modes that differ, plain letters, and a line of our own."""
         switched = b"".join(b"\x1b[?" + mode + USUAL.get(mode, b"l") for mode in self.changed)
-        return switched + b"\x1b[0m"
+        return switched + b"\x1b[0m" + (b"\r\n" if self.within_line else b"")
 
 
 def is_terminal(descriptor: int | None) -> bool:

@@ -10,16 +10,19 @@ import json
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import Refused
-from kvmctl.spec.metadata import CREATING, DISK
+from kvmctl.spec.metadata import CREATING, DISK, VM
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 VolumePaths = Mapping[tuple[str, str], str]
 """(pool, volume) -> path, for disks that are named so."""
 
 DEVICES = {"cdrom": "a CD image", "floppy": "a floppy image", "lun": "a SCSI device of the host"}
+MARKS = {"readonly": "read-only", "shareable": "shareable", "transient": "not to be changed by the VM"}
 TYPES = {"block": "a block device", "network": "a disk on the network", "nvme": "an NVMe device of the host"}
 
 
@@ -48,18 +51,18 @@ class Deletion:
     kept: tuple[OwnDisk, ...]
 
 
-def volumes_named(xml: str) -> frozenset[tuple[str, str]]:
+def volumes_named(domain: Element) -> frozenset[tuple[str, str]]:
     """The (pool, volume) pairs that a domain names its disks by."""
-    sources = ElementTree.fromstring(xml).iter("source")
+    sources = domain.iter("source")
     return frozenset(
         (source.get("pool", ""), source.get("volume", "")) for source in sources if source.get("volume") is not None
     )
 
 
-def mentions(xml: str, volumes: VolumePaths, canonical: Callable[[str], str]) -> frozenset[str]:
+def mentions(domain: Element, volumes: VolumePaths, canonical: Callable[[str], str]) -> frozenset[str]:
     """Every path that a domain mentions anywhere: disks and what is below them, kernels, firmware and all else."""
-    found = {volumes[named] for named in volumes_named(xml) if named in volumes}
-    for element in ElementTree.fromstring(xml).iter():
+    found = {volumes[named] for named in volumes_named(domain) if named in volumes}
+    for element in domain.iter():
         for text in (element.text or "", *element.attrib.values()):
             found |= paths_in(text.strip())
     return frozenset(map(canonical, found))
@@ -84,10 +87,10 @@ def _texts(value: Any) -> Iterator[str]:
         yield from _texts(inner)
 
 
-def own_disks(xml: str, volumes: VolumePaths) -> tuple[OwnDisk, ...]:
+def own_disks(domain: Element, volumes: VolumePaths) -> tuple[OwnDisk, ...]:
     """The disks of a definition, in its order; drives without a medium are not among them."""
     found = {}
-    for disk in ElementTree.fromstring(xml).iterfind("devices/disk"):
+    for disk in domain.iterfind("devices/disk"):
         source = disk.find("source")
         path = "" if source is None else _shown(disk, source, volumes)
         if path and path not in found:
@@ -95,7 +98,7 @@ def own_disks(xml: str, volumes: VolumePaths) -> tuple[OwnDisk, ...]:
     return tuple(found.values())
 
 
-def _shown(disk: ElementTree.Element, source: ElementTree.Element, volumes: VolumePaths) -> str:
+def _shown(disk: Element, source: Element, volumes: VolumePaths) -> str:
     """The path of a disk, or for what has none, a name to show."""
     for attribute in ("file", "dev", "dir"):
         if source.get(attribute):
@@ -106,7 +109,7 @@ def _shown(disk: ElementTree.Element, source: ElementTree.Element, volumes: Volu
     return ":".join(filter(None, (source.get("protocol") or disk.get("type"), source.get("name"))))
 
 
-def _reason(disk: ElementTree.Element, path: str) -> str:
+def _reason(disk: Element, path: str) -> str:
     kind, device = disk.get("type", "file"), disk.get("device", "disk")
     if device != "disk":
         return DEVICES.get(device, f"of the kind '{device}'")
@@ -116,16 +119,12 @@ def _reason(disk: ElementTree.Element, path: str) -> str:
         return "a volume that is not there"
     if path.startswith("/dev/"):
         return TYPES["block"]
-    return next((f"{mark.replace('readonly', 'read-only')}" for mark in MARKS if disk.find(mark) is not None), "")
+    return next((words for mark, words in MARKS.items() if disk.find(mark) is not None), "")
 
 
-MARKS = ("readonly", "shareable", "transient")
-"""Elements of a disk that say that it is not the VM's alone to change."""
-
-
-def unfinished(xml: str) -> tuple[OwnDisk, ...]:
+def unfinished(domain: Element) -> tuple[OwnDisk, ...]:
     """The disks that an interrupted `create` was making: they go with the VM in any case."""
-    found = ElementTree.fromstring(xml).iterfind(f"metadata//{CREATING}/{DISK}")
+    found = domain.iterfind(f"metadata/{VM}/{CREATING}/{DISK}")
     return tuple(OwnDisk(path=disk.get("path", ""), pool=disk.get("pool")) for disk in found if disk.get("path"))
 
 

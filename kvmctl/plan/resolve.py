@@ -19,6 +19,8 @@ from kvmctl.spec.model.devices import Controller, Input, Rng, Serial
 from kvmctl.spec.model.disk import Cdrom, Disk, known_format
 from kvmctl.spec.model.processor import Cpu
 from kvmctl.spec.model.vm import Features, Vm
+from kvmctl.spec.xmlio import domain_of
+from kvmctl.spec.xmltext import render
 
 if TYPE_CHECKING:
     from kvmctl.plan.facts import HostFacts
@@ -66,6 +68,11 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
     vm = replace(vm, networks=tuple(replace(card, model=card.model or "virtio") for card in vm.networks))
     vm, volumes = _disks(vm, facts)
     return Resolved(vm=canonical(vm), volumes=volumes, notes=tuple(notes))
+
+
+def definition(vm: Vm, facts: HostFacts) -> str:
+    """The domain XML that a spec makes on a host."""
+    return render(domain_of(resolve(vm, facts).vm))
 
 
 def explicit(vm: Vm) -> Vm:

@@ -10,48 +10,48 @@ from __future__ import annotations
 from copy import deepcopy
 from xml.etree.ElementTree import Element, SubElement
 
-KEYS = {
-    "disk": "target/@dev",
-    "interface": "mac/@address",
-    "channel": "target/@name",
-    "feature": "@name",
-    "vcpupin": "@vcpu",
-    "iothreadpin": "@iothread",
-    "graphics": "@type",
-    "serial": "target/@port",
-    "rng": "backend/@model",
-    "tpm": "backend/@type",
+KEYS: dict[str, tuple[str, ...]] = {
+    "devices/disk": ("target/@dev",),
+    "devices/interface": ("mac/@address",),
+    "devices/channel": ("target/@name",),
+    "devices/graphics": ("@type",),
+    "devices/serial": ("target/@port",),
+    "devices/rng": ("backend/@model",),
+    "devices/tpm": ("backend/@type",),
+    "devices/controller": ("@type", "@index"),
+    "devices/input": ("@type", "@bus"),
+    "cpu/feature": ("@name",),
+    "firmware/feature": ("@name",),
+    "cputune/vcpupin": ("@vcpu",),
+    "cputune/iothreadpin": ("@iothread",),
 }
-"""tag -> where its key is. Elements of these tags without a key match nothing."""
-
-COMPOUND = {"controller": ("type", "index"), "input": ("type", "bus")}
-"""tag -> attributes that make up its key."""
+"""parent/tag -> where its key is. Of these, an element without a key matches nothing."""
 
 
-def _key(element: Element) -> object:
-    if element.tag in COMPOUND:
-        return tuple(element.get(name) for name in COMPOUND[element.tag])
-    path = KEYS.get(element.tag)
-    if path is None:
-        return None
-    *steps, attribute = path.split("/")
-    node = element.find("/".join(steps)) if steps else element
-    return None if node is None else node.get(attribute[1:])
+def _paths(parent: Element, child: Element) -> tuple[str, ...]:
+    return KEYS.get(f"{parent.tag}/{child.tag}", ())
 
 
-def _keyed(element: Element) -> bool:
-    return element.tag in KEYS or element.tag in COMPOUND
+def _key(element: Element, paths: tuple[str, ...]) -> tuple[str | None, ...]:
+    """The values at the paths, () if there is none at all."""
+    found = []
+    for path in paths:
+        *steps, attribute = path.split("/")
+        node = element.find("/".join(steps)) if steps else element
+        found.append(None if node is None else node.get(attribute[1:]))
+    return tuple(found) if any(found) else ()
 
 
-def _match(children: list[Element], against: list[Element]) -> list[tuple[Element, Element | None]]:
-    """Each child with its partner among the others, or None; no partner serves twice."""
-    free = list(against)
+def _match(parent: Element, other: Element) -> list[tuple[Element, Element | None]]:
+    """Each child with its partner among the other's children, or None; no partner serves twice."""
+    free = list(other)
     pairs: list[tuple[Element, Element | None]] = []
-    for child in children:
-        same = (other for other in free if other.tag == child.tag)
-        if _keyed(child):
-            key = _key(child)
-            same = (other for other in same if key is not None and _key(other) == key)
+    for child in parent:
+        same = (candidate for candidate in free if candidate.tag == child.tag)
+        paths = _paths(parent, child)
+        if paths:
+            key = _key(child, paths)
+            same = (candidate for candidate in same if key and _key(candidate, paths) == key)
         partner = next(same, None)
         if partner is not None:
             free.remove(partner)
@@ -69,7 +69,7 @@ def merge(base: Element, fragment: Element) -> None:
     if _text(fragment):
         base.text = fragment.text
     mentioned: dict[str, list[Element]] = {}
-    for child, partner in _match(list(fragment), list(base)):
+    for child, partner in _match(fragment, base):
         if partner is None:
             added = deepcopy(child)
             base.append(added)
@@ -97,7 +97,7 @@ def remainder(original: Element, produced: Element) -> Element | None:
             left.set(name, text)
     if _text(original) != _text(produced):
         left.text = original.text
-    pairs = _match(list(original), list(produced))
+    pairs = _match(original, produced)
     needed = {child.tag for child, partner in pairs if partner is None or remainder(child, partner) is not None}
     for child, partner in pairs:
         if partner is None:
@@ -105,23 +105,18 @@ def remainder(original: Element, produced: Element) -> Element | None:
         elif child.tag in needed:
             # Namesakes without anything left are mentioned too, so that the others keep their places.
             rest = remainder(child, partner)
-            left.append(_name(Element(child.tag) if rest is None else rest, child))
+            left.append(_name(Element(child.tag) if rest is None else rest, child, _paths(original, child)))
     return left if left.attrib or len(left) or _text(left) else None
 
 
-def _name(fragment: Element, original: Element) -> Element:
+def _name(fragment: Element, original: Element, paths: tuple[str, ...]) -> Element:
     """Give a fragment the key by which it is matched."""
-    for name in COMPOUND.get(original.tag, ()):
-        value = original.get(name)
+    for path, value in zip(paths, _key(original, paths), strict=False):
+        *steps, attribute = path.split("/")
+        node = fragment
+        for step in steps:
+            found = node.find(step)
+            node = SubElement(node, step) if found is None else found
         if value is not None:
-            fragment.set(name, value)
-    if original.tag in KEYS:
-        *steps, attribute = KEYS[original.tag].split("/")
-        key = _key(original)
-        if isinstance(key, str):
-            node = fragment
-            for step in steps:
-                found = node.find(step)
-                node = SubElement(node, step) if found is None else found
-            node.set(attribute[1:], key)
+            node.set(attribute[1:], value)
     return fragment

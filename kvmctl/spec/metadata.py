@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from xml.etree.ElementTree import Element, SubElement
+from copy import deepcopy
+from xml.etree.ElementTree import Element, SubElement, tostring
 
 NAMESPACE = "https://kvmctl.dev/xmlns/vm/1"
 PREFIX = "kvmctl"
@@ -40,6 +41,14 @@ def unmark(vm: Element) -> None:
     """The disks are made."""
     for creating in vm.findall(CREATING):
         vm.remove(creating)
+
+
+def bare(vm: Element) -> str:
+    """The element as text without its namespace, which libvirt's setMetadata adds to every element by itself."""
+    copy = deepcopy(vm)
+    for node in copy.iter():
+        node.tag = node.tag.removeprefix(f"{{{NAMESPACE}}}")
+    return tostring(copy, encoding="unicode")
 
 
 def attach(domain: Element, vm: Element) -> None:

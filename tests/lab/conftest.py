@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.lab.calls import logging, sent
 from tests.lab.guest import COMMAND_LINE, Guest, provide
 from tests.lab.hosts import Host, Lab, missing
+from tests.results import Command
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +43,19 @@ def host1(lab: Lab) -> Iterator[Host]:
 def host2(lab: Lab) -> Iterator[Host]:
     yield lab.hosts[1]
     lab.hosts[1].clean()
+
+
+@pytest.fixture
+def rpc_calls(host1: Host, tmp_path: Path) -> Callable[..., list[int]]:
+    """`rpc_calls("list")`: the libvirt procedures that kvmctl calls on host1, by number."""
+
+    def count(command: Command, *, exit: int | None = 0) -> list[int]:
+        log = tmp_path / "rpc.log"
+        log.unlink(missing_ok=True)
+        host1.kvmctl(command, exit=exit, env=logging(log))
+        return sent(log)
+
+    return count
 
 
 @pytest.fixture(scope="session")

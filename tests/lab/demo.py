@@ -33,7 +33,8 @@ boot:
   cmdline: {cmdline}
 disks:
   - size: 64MiB            # a new qcow2 file
-networks: [user]           # needs neither root nor a bridge
+networks:
+  - user: true             # needs neither root nor a bridge
 serial: {{log: {log}}}
 """
 

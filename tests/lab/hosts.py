@@ -83,7 +83,8 @@ class Host:
     @property
     def environment(self) -> dict[str, str]:
         """Isolated, with the host's own home; `host1`, `host2` and `host2-ssh` are aliases in its config.yaml."""
-        return {**isolated(os.environ, self.home), "PYTHONPATH": str(ROOT)}
+        # An embedded host needs a short path for its sockets.
+        return {**isolated(os.environ, self.home), "PYTHONPATH": str(ROOT), "KVMCTL_STATE_DIR": "/run/kvmctl"}
 
     def enter(self) -> list[str]:
         """The words before a command that bring it into the host's namespaces."""
@@ -177,10 +178,17 @@ class Host:
 
     # -- the daemon ---------------------------------------------------------------------------------
 
-    def start_libvirtd(self) -> None:
-        """It answers when this returns."""
+    def start_libvirtd(self, *, wait: bool = True) -> None:
         self.run("libvirtd --daemon --listen --pid-file /run/libvirtd.pid", timeout=START_SECONDS)
-        self.run("virsh --connect qemu:///system uri", timeout=START_SECONDS)
+        if wait:
+            self.answers()
+
+    def answers(self) -> None:
+        """Wait until the daemon answers: the first call comes back when it is ready."""
+        done = self.run("virsh --connect qemu:///system uri", check=False, timeout=START_SECONDS)
+        if done.returncode:
+            log = (self.directory / "log/libvirtd.log").read_text(errors="replace")
+            raise LabError(f"libvirtd of {self.name} does not answer: {done.stderr}\n{log[-3000:]}")
 
     def stop_libvirtd(self, number: int = signal.SIGTERM) -> None:
         """End the daemon, and wait until it has ended; VMs go on."""
@@ -216,6 +224,7 @@ class Host:
             with contextlib.suppress(libvirt.libvirtError):  # it went if it was not persistent
                 domain.undefineFlags(FORGET)
         connection.close()
+        shutil.rmtree(self.directory / "run/kvmctl", ignore_errors=True)
         for file in self.images.iterdir():
             file.unlink() if not file.is_dir() else shutil.rmtree(file)
 
@@ -238,7 +247,7 @@ class Host:
         assert self._init is not None
         assert self._init.stdout is not None
         if self._init.stdout.readline() != b"ready\n":
-            raise LabError(f"{self.name} did not start: namespaces or mounts are not permitted here")
+            raise LabError(f"{self.name} did not start; what init.py says above tells why")
         self.pid = child_of(self._init.pid)
 
     def close(self) -> None:
@@ -317,12 +326,10 @@ class Lab:
             host.run("ip link set cable up")
             sshd = shutil.which("sshd", path=PATH)
             host.run([str(sshd), "-f", host.directory / "sshd_config"])
-        daemons = [host.start("libvirtd --daemon --listen --pid-file /run/libvirtd.pid") for host in self.hosts]
-        for host, daemon in zip(self.hosts, daemons):
-            _, stderr = daemon.communicate(timeout=START_SECONDS)
-            if daemon.returncode:
-                raise LabError(f"libvirtd of {host.name}: {stderr.decode()}")
-            host.run("virsh --connect qemu:///system uri", timeout=START_SECONDS)
+        for host in self.hosts:
+            host.start_libvirtd(wait=False)
+        for host in self.hosts:
+            host.answers()
 
     def _furnish(self, host: Host, keys: Path) -> None:
         """Everything the host finds when it starts."""
@@ -364,6 +371,7 @@ class Lab:
 
 
 LIBVIRTD = """\
+log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 host_uuid = "{uuid}"
 listen_tls = 0
 listen_tcp = 1

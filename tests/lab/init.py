@@ -39,17 +39,20 @@ def prepare(name: str, directory: Path) -> None:
     call("hostname", name)
     call("ip", "link", "set", "lo", "up")
     for inside, place in MOUNTS.items():
+        # Debian makes libvirt's directories with libvirt-daemon-system only, else libvirtd does.
+        if (directory / inside).is_dir():
+            Path(place).mkdir(parents=True, exist_ok=True)
+        else:
+            Path(place).touch()
         call("mount", "--bind", str(directory / inside), place)
     # Its own view of network cards; without cgroups, which libvirt then leaves alone.
     call("mount", "-t", "sysfs", "sysfs", "/sys")
 
 
 def reap() -> None:
-    try:
+    with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    except ChildProcessError:
-        pass
 
 
 def serve() -> None:
@@ -67,12 +70,11 @@ def serve() -> None:
 
 
 def finish(directory: Path) -> None:
-    os.kill(-1, signal.SIGKILL)
-    try:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
-    except ChildProcessError:
-        pass
     os.chdir("/")
     for place in MOUNTS.values():
         subprocess.run(["umount", "--lazy", place], check=False)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kvmctl.plan.export import export, made, same
+from kvmctl.plan.shorten import shorten
 from kvmctl.spec import metadata
 from kvmctl.spec.model.memory import Memory
 from kvmctl.spec.model.vm import Vm
@@ -90,6 +91,25 @@ def test_whatever_else_there_is_comes_back_too(domain: Element) -> None:
             return  # libvirt makes no such document
     _, copy = again(domain)
     assert same(copy, domain)
+
+
+def test_the_short_form_leaves_out_what_libvirt_adds_and_nothing_else() -> None:
+    echo = """<domain type='qemu'><name>x</name><memory unit='KiB'>65536</memory><vcpu placement='static'>1</vcpu>
+      <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os><cpu mode='maximum' check='none'/>
+      <on_poweroff>destroy</on_poweroff><on_crash>preserve</on_crash>
+      <devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+        <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/a.raw'/>
+          <target dev='vda' bus='virtio'/><address type='pci' domain='0' bus='4' slot='0' function='0'/></disk>
+        <disk type='file' device='disk'><driver name='qemu' type='raw' queues='4'/><source file='/b.raw'/>
+          <target dev='vdb' bus='virtio'/></disk>
+        <controller type='usb' index='0' model='qemu-xhci'/><controller type='scsi' index='0'><driver queues='2'/></controller>
+        <console type='pty'><target type='serial' port='0'/></console><audio id='1' type='none'/>
+        <watchdog model='itco' action='reset'/></devices></domain>"""
+    raw = shorten(export(parse(echo))).raw_xml or ""
+    for kept in ("preserve", "watchdog", "queues='4'".replace("'", '"'), '"scsi"'):
+        assert kept in raw
+    for dropped in ("poweroff", "emulator", "pci", "usb", "console", "audio", "vda", "check"):
+        assert dropped not in raw, raw
 
 
 def test_our_own_metadata_is_not_exported() -> None:

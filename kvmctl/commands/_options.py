@@ -1,0 +1,44 @@
+"""Arguments and options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from kvmctl.commands._complete import vm_names
+
+STOP_SECONDS = 60.0
+"""How long a guest gets to shut down."""
+PLUG_SECONDS = 30.0
+"""How long pulling the plug may take: libvirt gives a QEMU that hangs ten seconds before it ends it for good."""
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _once(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> list[str]:
+    """A VM that is named twice is still one VM."""
+    return list(dict.fromkeys(value))
+
+
+def vm_arguments() -> Decorator:
+    """VM…: one or many VMs by name or UUID; the function gets a list `vms`."""
+    return click.argument("vms", nargs=-1, required=True, metavar="VM…", callback=_once, shell_complete=vm_names)
+
+
+def force_option() -> Decorator:
+    """--force of the verbs that stop a VM."""
+    return click.option("--force", is_flag=True, help="Pull the plug of a VM that has not stopped in time.")
+
+
+def sentence(done: str, already: str) -> Callable[[dict[str, Any]], str]:
+    """What to say of a VM: that it was done, or was so already."""
+    return lambda item: f"{item['name']}: {done if item['changed'] else already}"
+
+
+def stopped_sentence(item: dict[str, Any]) -> str:
+    """How a VM came to be stopped."""
+    if not item["changed"]:
+        return "already stopped"
+    return f"{'plug pulled' if item['forced'] else 'stopped'} after {item['seconds']:.1f} s"

@@ -1,0 +1,61 @@
+"""`kvmctl create`: VMs from specs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kvmctl.commands._complete import spec_files
+from kvmctl.options import command
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kvmctl.app import App
+    from kvmctl.host.connection import Host
+    from kvmctl.parallel import Work
+    from kvmctl.spec.model.vm import Vm
+
+
+@command("create")
+@click.argument("specs", nargs=-1, required=True, metavar="SPEC…", shell_complete=spec_files)
+@click.option("--start", is_flag=True, help="Start each VM when it is made.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of each spec first.")
+@click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
+@click.pass_obj
+def create(app: App, specs: tuple[str, ...], start: bool, settings: tuple[str, ...], dry_run: bool) -> None:
+    """Create VMs from specs, with their disks.
+
+    SPEC is a file, or - for standard input; kvmctl-spec(5) tells what it can say. The VM is defined and its new disks
+    are made. It is all or nothing: what fails or is interrupted is undone, and what was killed half-way is cleared away
+    by the next create of that name, or by delete. Nothing that exists is ever overwritten: a VM or a disk that is there
+    already is exit code 6.
+
+    \b
+      kvmctl create web1.yaml --start
+      kvmctl create web.yaml --set name=web2 --set memory=8GiB --set disks.0.size=40GiB
+
+    With --dry-run the domain XML is printed. With -o json it prints an object per VM with the fields name, uuid, state,
+    host and disks (each with name, path, format, created), and for a dry run xml and dry_run.
+    """
+    from kvmctl.commands._specs import load_all
+    from kvmctl.commands._vms import each
+
+    def deed(host: Host, vm: Vm, work: Work) -> dict[str, Any]:
+        from kvmctl.host.create import create as make
+        from kvmctl.host.create import planned
+
+        return planned(host, vm) if dry_run else make(host, vm, work, start=start, say=app.output.say)
+
+    def sentence(item: dict[str, Any]) -> str:
+        return f"{item['name']}: {'would be created' if dry_run else 'created and started' if start else 'created'}"
+
+    def answer(items: Sequence[dict[str, Any]], single: bool) -> None:
+        if dry_run and app.settings.output in ("table", "wide"):
+            app.output.text("".join(item.get("xml", "") for item in items))
+        else:
+            app.output.done(items, single=single)
+
+    vms = load_all(specs, settings)
+    each(app, vms, deed, name=lambda vm: vm.name or "", sentence=sentence, answer=answer)

@@ -1,0 +1,149 @@
+"""What is done to one VM, given libvirt's domain: each a call or two, with libvirt's errors told in our own terms.
+
+Nothing here waits for a guest. Whatever the wish was fulfilled already is no error: the answer says whether
+anything changed. Names are looked up, and answers put together, in `lifecycle` and `waiting`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kvmctl.errors import Refused
+from kvmctl.host import states
+from kvmctl.host.connection import translated
+from kvmctl.host.library import libvirt
+from kvmctl.spec.metadata import NAMESPACE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+IN_THE_WAY = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR)
+"""Codes with which drivers say that a VM is, or is not, running: QEMU's the first, the test driver the second."""
+
+
+def start(domain: libvirt.virDomain, *, paused: bool = False) -> str:
+    """Start a VM, or what was saved of it. Empty then; the state of one that ran already."""
+    name = domain.name()
+    _refuse_half_created(domain)
+    with translated(vm=name, doing="start it"):
+        try:
+            domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
+            return ""
+        except libvirt.libvirtError as problem:
+            if not _says(problem, "already running", "already active", "is running"):
+                raise
+        state, reason = states.words(*domain.state())
+    if state not in (states.RUNNING, states.PAUSED if paused else states.RUNNING):
+        why = f" ({reason})" if reason else ""
+        hint = f"kvmctl resume {name}" if state == states.PAUSED else f"kvmctl stop --force {name}"
+        raise Refused("vm-running", f"is {state}{why}, so it cannot be started", hint=hint, vm=name)
+    return state
+
+
+def ask_to_stop(domain: libvirt.virDomain) -> bool:
+    """Ask the guest to shut down, by agent or power button. False if the VM does not run."""
+    with translated(vm=domain.name(), doing="ask it to shut down"):
+        return _unless_off(domain.shutdown)
+
+
+def pull_plug(domain: libvirt.virDomain) -> bool:
+    """End a VM at once. False if it does not run."""
+    with translated(vm=domain.name(), doing="stop it"):
+        # A VM that ends by itself just then, or that the embedded host has just found again, is reported as
+        # not running, and that is what was wished for.
+        return _unless_off(domain.destroy)
+
+
+def reset(domain: libvirt.virDomain) -> bool:
+    """Press the reset button."""
+    with translated(vm=domain.name(), doing="reset it"):
+        domain.reset(0)
+    return True
+
+
+def pause(domain: libvirt.virDomain) -> bool:
+    """Hold the vCPUs. False if they were held already."""
+    with translated(vm=domain.name(), doing="pause it"):
+        if states.words(*domain.state())[0] == states.PAUSED:
+            return False
+        domain.suspend()
+    return True
+
+
+def resume(domain: libvirt.virDomain) -> bool:
+    """Let the vCPUs go on, and wake a guest that suspended itself. False if it runs already."""
+    name = domain.name()
+    with translated(vm=name, doing="resume it"):
+        state, reason = domain.state()
+        if states.words(state, reason)[0] == states.RUNNING:
+            return False
+        if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
+            domain.pMWakeup(0)
+        else:
+            domain.resume()
+    return True
+
+
+def set_autostart(domain: libvirt.virDomain, *, on: bool) -> bool:
+    """Have a VM started with its host, or no longer. False if it was so already."""
+    with translated(vm=domain.name(), doing="change whether it starts with its host"):
+        if bool(domain.autostart()) == on:
+            return False
+        domain.setAutostart(int(on))
+    return True
+
+
+def check_can_restart(domain: libvirt.virDomain) -> bool:
+    """Raise for a VM that would be gone once it is stopped."""
+    name = domain.name()
+    with translated(vm=name, doing="look at it"):
+        if not domain.isPersistent():
+            raise Refused(
+                "not-supported",
+                "has no definition on the host and would be gone once it is stopped",
+                hint=f"kvmctl reset {name} starts it anew without stopping it",
+                vm=name,
+            )
+    return True
+
+
+DEEDS: dict[str, Callable[..., Any]] = {
+    deed.__name__: deed for deed in (start, ask_to_stop, pull_plug, check_can_restart)
+}
+"""What a watch can be asked to do."""
+
+
+def _unless_off(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except libvirt.libvirtError as problem:
+        if _says(problem, "not running", "not active"):
+            return False
+        raise
+    return True
+
+
+def _says(problem: libvirt.libvirtError, *texts: str) -> bool:
+    said = (problem.get_error_message() or "").lower()
+    return problem.get_error_code() in IN_THE_WAY and any(text in said for text in texts)
+
+
+def _refuse_half_created(domain: libvirt.virDomain) -> None:
+    """Raise for a VM whose disks a `create` was still making when it was killed, or makes right now."""
+    name = domain.name()
+    with translated(vm=name, doing="look at it"):
+        try:
+            # libvirt gives our element without its namespace; whatever text is in it has no '<'.
+            kept = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0)
+        except libvirt.libvirtError as problem:
+            if problem.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_SUPPORT):
+                raise
+            return
+    if "<creating" in kept:
+        raise Refused(
+            "vm-half-created",
+            "its disks are still being made, or were when its create was killed",
+            hint=f"run the create again, or kvmctl delete {name}",
+            vm=name,
+        )

@@ -1,0 +1,70 @@
+"""An exported spec for reading: without what libvirt gives a new VM by itself. Knows defaults, not VMs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmctl.spec.xmltext import parse_raw, render
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+    from kvmctl.spec.model.vm import Vm
+
+ACTIONS = {"on_poweroff": "destroy", "on_reboot": "restart", "on_crash": "destroy"}
+"""What libvirt does if nothing is said: https://libvirt.org/formatdomain.html#events-configuration"""
+AUTOMATIC = ("pci", "usb", "sata", "ide", "virtio-serial", "scsi", "fdc", "ccid")
+"""Controllers that libvirt adds for the devices that need them."""
+
+NAMED_BY = {
+    *(("target", "dev"), ("target", "name"), ("target", "port"), ("target", "type"), ("mac", "address")),
+    *(("backend", "model"), ("backend", "type"), ("driver", "name"), ("model", "name"), ("listen", "type")),
+    *(("model", "vram"), ("model", "heads"), ("model", "primary"), ("model", "ram"), ("model", "vgamem")),
+    *(("graphics", "type"), ("graphics", "autoport"), ("graphics", "port"), ("input", "type"), ("input", "bus")),
+}
+"""Attributes that only say which device is meant, or what libvirt has filled in."""
+
+
+def shorten(vm: Vm) -> Vm:
+    """Without what libvirt gives a new VM by itself: the addresses of devices, the controllers they need, its defaults.
+
+    The VM that is made of it is alike, but its devices may stand at other addresses.
+    """
+    if vm.raw_xml is None:
+        return vm
+    rest = parse_raw(vm.raw_xml)
+    for parent in list(rest.iter()):
+        for child in list(parent):
+            if _is_default(parent, child):
+                parent.remove(child)
+    for path in ("disk", "interface", "channel", "input", "graphics", "video", "memballoon", "rng", "tpm", "serial"):
+        for device in rest.findall(f"devices/{path}"):
+            if _says_nothing(device):
+                rest.find("devices").remove(device)  # type: ignore[union-attr]
+    cpu = rest.find("cpu")
+    if cpu is not None and cpu.attrib == {"check": "none"} and not len(cpu):
+        rest.remove(cpu)
+    devices = rest.find("devices")
+    if devices is not None and not len(devices):
+        rest.remove(devices)
+    return replace(vm, raw_xml=render(rest) if len(rest) or rest.attrib else None)
+
+
+def _is_default(parent: Element, child: Element) -> bool:
+    if parent.tag == "domain":
+        return ACTIONS.get(child.tag) == child.text
+    if parent.tag == "devices":
+        console = child.tag == "console" and child.find("target[@type='serial']") is not None
+        controller = child.tag == "controller" and child.get("type") in AUTOMATIC and child.find("driver") is None
+        silent = child.tag == "audio" and child.get("type") == "none"
+        return console or controller or silent or child.tag == "emulator"
+    return child.tag == "address" and child.get("type") not in (None, "isa")
+
+
+def _says_nothing(device: Element) -> bool:
+    """Nothing is left of it but what names it."""
+    return all(
+        not (node.text or "").strip() and all((node.tag, name) in NAMED_BY for name in node.attrib)
+        for node in device.iter()
+    )

@@ -1,0 +1,200 @@
+"""`create` is all or nothing: whatever fails, at whatever step, on a real libvirtd."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.lab.hosts import Host
+from tests.results import Result
+
+FAULTS = Path(__file__).parent / "faults"
+STEPS = 60
+"""More libvirt calls than one `create` makes."""
+
+DISKS = """
+disks:
+  - size: 1GiB
+  - {size: 1MiB, format: raw}
+"""
+Spec = Callable[..., Path]
+
+
+def disks(host: Host) -> list[str]:
+    return sorted(entry.name for entry in host.images.iterdir())
+
+
+def vms(host: Host) -> list[str]:
+    return host.run(["virsh", "list", "--all", "--name"]).stdout.split()
+
+
+def whole(host: Host, name: str) -> None:
+    """The VM is there with both its disks, its mark is gone, and it starts."""
+    text = host.run(["virsh", "dumpxml", "--inactive", name]).stdout
+    assert "kvmctl:creating" not in text
+    assert "kvmctl:spec" in text
+    assert disks(host) == [f"{name}-vda.qcow2", f"{name}-vdb.raw"]
+    host.kvmctl(["start", name])
+
+
+def faulty(host: Host, spec: Path, kind: str, at: int, log: Path) -> Result:
+    env = {
+        "PYTHONPATH": f"{FAULTS}:{host.environment['PYTHONPATH']}",
+        "FAULT": kind,
+        "FAULT_AT": str(at),
+        "FAULT_LOG": str(log),
+    }
+    log.write_text("")
+    return host.kvmctl(["create", spec], exit=None, env=env)
+
+
+@pytest.mark.parametrize("kind", ["before", "after"])
+def test_killed_at_any_call_the_next_run_finishes(host1: Host, guest_spec: Spec, tmp_path: Path, kind: str) -> None:
+    spec, log = guest_spec("web1", DISKS), tmp_path / "calls"
+    for at in range(1, STEPS):
+        done = faulty(host1, spec, kind, at, log)
+        if done.exit_code == 0:
+            break
+        left = vms(host1)
+        assert disks(host1) == [] or left == ["web1"], f"an orphan disk after {log.read_text()}"
+        if left and "kvmctl:creating" in host1.run(["virsh", "dumpxml", "--inactive", "web1"]).stdout:
+            assert host1.kvmctl("start web1 -o json", exit=5).json["error"]["code"] == "vm-half-created"
+            host1.kvmctl(["create", spec])
+        elif not left:
+            host1.kvmctl(["create", spec])
+        whole(host1, "web1")
+        host1.kvmctl("delete web1 --force --disks")
+        assert (vms(host1), disks(host1)) == ([], [])
+    assert 8 < at < STEPS - 1, log.read_text()
+
+
+def test_deleting_what_a_killed_create_left(host1: Host, guest_spec: Spec, tmp_path: Path) -> None:
+    spec, log = guest_spec("web1", DISKS), tmp_path / "calls"
+    faulty(host1, spec, "", 0, log)
+    at = next(int(line.split()[0]) for line in log.read_text().splitlines() if "virDomainSetMetadata" in line)
+    host1.kvmctl("delete web1 --disks")
+    faulty(host1, spec, "before", at, log)
+    assert disks(host1) == ["web1-vda.qcow2", "web1-vdb.raw"]
+    host1.kvmctl("delete web1")
+    assert (vms(host1), disks(host1)) == ([], [])
+
+
+def test_a_failure_at_any_step_leaves_nothing(host1: Host, guest_spec: Spec, tmp_path: Path) -> None:
+    spec, log = guest_spec("web1", DISKS + "autostart: true"), tmp_path / "calls"
+    for at in range(1, STEPS):
+        done = faulty(host1, spec, "error", at, log)
+        if done.exit_code == 0:
+            break
+        assert done.exit_code == 1
+        assert "error: web1: " in done.stderr
+        assert (vms(host1), disks(host1)) == ([], []), log.read_text()
+    assert at == 6, log.read_text()  # define, two disks, autostart, the mark
+
+
+def test_interrupted_at_any_call_nothing_is_left(host1: Host, guest_spec: Spec, tmp_path: Path) -> None:
+    spec, log = guest_spec("web1", DISKS), tmp_path / "calls"
+    undone = 0
+    for at in range(1, STEPS):
+        done = faulty(host1, spec, "interrupt", at, log)
+        if done.exit_code == 0:
+            break
+        assert done.exit_code == 130
+        assert "error: interrupted" in done.stderr
+        assert (vms(host1), disks(host1)) == ([], []), log.read_text()
+        undone += 1
+    assert undone > 5
+
+
+def test_a_start_that_fails_takes_all_back(host1: Host, guest_spec: Spec, tmp_path: Path) -> None:
+    spec = guest_spec("web1", DISKS)
+    spec.write_text(spec.read_text().replace("initrd: /", "initrd: /nowhere/"))
+    done = host1.kvmctl(["create", spec, "--start"], exit=None)
+    assert done.exit_code != 0
+    assert "nowhere" in done.stderr
+    assert (vms(host1), disks(host1)) == ([], [])
+
+
+def test_a_full_file_system_is_said_and_leaves_nothing(host1: Host, guest_spec: Spec, tmp_path: Path) -> None:
+    host1.run(["mkdir", "-p", "/var/lib/libvirt/small"])
+    host1.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", "/var/lib/libvirt/small"])
+    try:
+        host1.run(["virsh", "pool-create-as", "small", "dir", "--target", "/var/lib/libvirt/small"])
+        done = host1.kvmctl(["create", guest_spec("web1", "disks: [{size: 1GiB, pool: small}]")], exit=5)
+        assert "no room" in done.stderr
+        assert vms(host1) == []
+        assert host1.run(["ls", "/var/lib/libvirt/small"]).stdout == ""
+    finally:
+        host1.run(["virsh", "pool-destroy", "small"], check=False)
+        host1.run(["umount", "/var/lib/libvirt/small"])
+
+
+def test_nothing_that_exists_is_overwritten(host1: Host, guest_spec: Spec) -> None:
+    spec = guest_spec("web1", DISKS)
+    (host1.images / "web1-vda.qcow2").write_text("precious")
+    assert "web1-vda.qcow2 is there already" in host1.kvmctl(["create", spec], exit=6).stderr
+    assert (host1.images / "web1-vda.qcow2").read_text() == "precious"
+    assert vms(host1) == []
+    (host1.images / "web1-vda.qcow2").unlink()
+    host1.kvmctl(["create", spec])
+    again = host1.kvmctl(["create", spec, "-o", "json"], exit=6)
+    assert again.json["error"]["code"] == "vm-exists"
+    whole(host1, "web1")
+
+
+def test_two_creates_of_one_name_make_one_vm(host1: Host, guest_spec: Spec) -> None:
+    spec = guest_spec("web1", DISKS)
+    both = [host1.start_kvmctl(["create", spec]) for _ in range(2)]
+    for process in both:
+        process.communicate(timeout=60)
+    assert sorted(process.returncode for process in both) == [0, 6]
+    whole(host1, "web1")
+
+
+def test_an_image_below_a_new_disk(host1: Host, guest_spec: Spec, tmp_path: Path) -> None:
+    base = tmp_path / "base.img"
+    host1.run(["qemu-img", "create", "-q", "-f", "qcow2", base, "3G"])
+    host1.kvmctl(["create", guest_spec("web1", f"disks: [{{image: {{path: {base}, format: qcow2}}}}]")])
+    info = json.loads(
+        host1.run(["qemu-img", "info", "-f", "qcow2", "--output=json", "/var/lib/libvirt/images/web1-vda.qcow2"]).stdout
+    )
+    assert (info["virtual-size"], info["full-backing-filename"], info["backing-filename-format"]) == (
+        3 * 2**30,
+        str(base),
+        "qcow2",
+    )
+    missing = host1.kvmctl(["create", guest_spec("web2", "disks: [{image: /nowhere/x.qcow2, size: 1GiB}]")], exit=5)
+    assert "/nowhere/x.qcow2" in missing.stderr
+    assert vms(host1) == ["web1"]
+
+
+def test_several_at_once_and_one_that_fails(host1: Host, guest_spec: Spec) -> None:
+    host1.kvmctl(["create", guest_spec("web2")])
+    done = host1.kvmctl(
+        ["create", guest_spec("web1"), guest_spec("web2"), guest_spec("web3"), "--start", "-o", "json"], exit=9
+    )
+    assert [vm["name"] for vm in done.json] == ["web1", "web2", "web3"]
+    assert [vm.get("state") for vm in done.json] == ["running", None, "running"]
+    assert done.json[1]["error"]["code"] == "vm-exists"
+    assert "error: web2: " in done.stderr
+    assert "error: 1 of 3 failed" in done.stderr
+
+
+def test_what_libvirt_echoes_reads_as_the_same_spec(host1: Host, guest_spec: Spec) -> None:
+    """Exported, deleted and made again, the VM is the same to the last attribute."""
+    spec = guest_spec("web1", DISKS + "networks: [{user: true}]\nagent: true\ncdrom: []\ngraphics: vnc\n")
+    host1.kvmctl(["create", spec])
+    before = host1.kvmctl("xml web1 --next-boot").stdout
+    exported = spec.with_name("again.yaml")
+    exported.write_text(host1.kvmctl("export web1").stdout)
+    host1.kvmctl("delete web1")
+    host1.kvmctl(["create", exported])
+    after = host1.kvmctl("xml web1 --next-boot").stdout
+    assert parts(after) == parts(before)
+
+
+def parts(xml: str) -> list[str]:
+    """The lines without our metadata, in no order: libvirt itself moves controllers about when it numbers them."""
+    return sorted((xml.partition("<metadata")[0] + xml.partition("</metadata>")[2]).splitlines())
