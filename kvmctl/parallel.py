@@ -7,9 +7,11 @@ undone when interrupted asks `work.check()` between its steps. Nothing here know
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from kvmctl.errors import Interrupted, KvmctlError, TimedOut
@@ -19,6 +21,8 @@ Result = TypeVar("Result")
 
 AT_ONCE = 8
 """How many threads work at the same time."""
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 UNDO_SECONDS = 20.0
 """How long interrupted work gets to undo what it did; a second Ctrl-C ends the wait."""
@@ -71,47 +75,47 @@ def run(
     """
     outcomes = [Outcome[Thing, Result](thing) for thing in things]
     cancelled = threading.Event()
-    finished: queue.SimpleQueue[Outcome[Thing, Result]] = queue.SimpleQueue()
+    bell: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def work_on(outcome: Outcome[Thing, Result], work: Work) -> None:
         try:
             outcome.value = function(outcome.thing, work)
         except BaseException as problem:  # noqa: BLE001 - carried to the main thread, which tells it
             outcome.error = problem
-        finished.put(outcome)
+        outcome.finished = True
+        bell.put(None)
 
     waiting = list(reversed(outcomes))
-    under_way: dict[int, tuple[Outcome[Thing, Result], Work]] = {}
+    under_way: list[tuple[Outcome[Thing, Result], Work]] = []
     interrupted = False
     while waiting or under_way:
-        while waiting and len(under_way) < at_once and not cancelled.is_set():
-            outcome = waiting.pop()
-            work = Work(limit, cancelled)
-            under_way[id(outcome)] = (outcome, work)
-            threading.Thread(target=work_on, args=(outcome, work), daemon=True).start()
-        if cancelled.is_set() and not under_way:
-            break
-        next_end = min(work.ends for _, work in under_way.values()) + grace
         try:
-            outcome = finished.get(timeout=max(0.01, next_end - time.monotonic()))
-        except queue.Empty:
-            for outcome, work in list(under_way.values()):
-                if time.monotonic() >= work.ends + grace:
-                    del under_way[id(outcome)]
+            # Interrupts are for this thread alone, and do not come in the middle of starting others.
+            signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTS)
+            while waiting and len(under_way) < at_once and not cancelled.is_set():
+                under_way.append((waiting.pop(), Work(limit, cancelled)))
+                threading.Thread(target=work_on, args=under_way[-1], daemon=True).start()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTS)
+            if not under_way:
+                break
+            next_end = min(work.ends for _, work in under_way) + grace
+            if not any(outcome.finished for outcome, _ in under_way):
+                with suppress(queue.Empty):
+                    bell.get(timeout=max(0.01, next_end - time.monotonic()))
+            for outcome, work in [*under_way]:
+                if not outcome.finished and time.monotonic() < work.ends + grace:
+                    continue
+                if not outcome.finished:
                     outcome.error = TimedOut("timed-out", f"no answer within {work.limit:g} s")
-                    on_finish(outcome)
-            continue
+                under_way.remove((outcome, work))
+                on_finish(outcome)
         except KeyboardInterrupt:
             if interrupted:
                 break
             interrupted = True
             cancelled.set()
-            for _, work in under_way.values():
+            for _, work in under_way:
                 work.ends = min(work.ends, time.monotonic() + UNDO_SECONDS - grace)
-            continue
-        if under_way.pop(id(outcome), None):
-            outcome.finished = True
-            on_finish(outcome)
     if interrupted and any(not outcome.finished or outcome.error is not None for outcome in outcomes):
         # Else all was done before it could be interrupted.
         if len(outcomes) == 1 and isinstance(outcomes[0].error, Interrupted):

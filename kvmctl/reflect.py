@@ -88,8 +88,8 @@ def synopsis(context: click.Context) -> str:
     parts += [f"[{_term(option, short=True)}]{'...' if option.multiple else ''}" for option in options(command)]
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            shown = roff.italic(parameter.metavar or (parameter.name or "").upper())
-            shown += "..." if parameter.nargs == -1 and "..." not in shown else ""
+            name = (parameter.metavar or (parameter.name or "").upper()).removesuffix("…")
+            shown = roff.italic(name) + ("..." if parameter.nargs == -1 else "")
             parts.append(shown if parameter.required else f"[{shown}]")
     if isinstance(command, click.Group):
         parts.append(rf"{roff.italic('COMMAND')} ...")
@@ -137,8 +137,9 @@ def _about_kvmctl() -> Iterator[str]:
 
 def _about_command(context: click.Context) -> Iterator[str]:
     command = context.command
+    about, codes = _without_exit_codes(command.help or "")
     yield roff.section("DESCRIPTION")
-    yield from roff.body(command.help or "")
+    yield from roff.body(about)
     if isinstance(command, LazyGroup):
         yield roff.section("COMMANDS")
         yield from _table_of(command, command.registry, prefix=f"{title(context)}-")
@@ -150,8 +151,19 @@ def _about_command(context: click.Context) -> Iterator[str]:
     yield roff.inline("All commands take these, and `kvmctl` takes them before the command.")
     yield from _option_list([*shared_options(), *_help_option()])
     yield roff.section("EXIT STATUS")
-    yield "As described in"
+    for code, sentence in codes:
+        yield from roff.item(roff.bold(code), f"{sentence[0].upper()}{sentence[1:]}.")
+    yield ".PP"
+    yield f"{'All others are' if codes else 'As'} described in"
     yield f"{roff.bold('kvmctl')}(1)."
+
+
+def _without_exit_codes(text: str) -> tuple[str, list[tuple[str, str]]]:
+    """The help without its block of exit codes, and that block: each code with its sentence."""
+    before, _, block = text.partition("\b\nExit codes:\n")
+    block, _, after = block.partition("\n\n")
+    joined = re.sub(r"\n\s+(?=[^\s\d])", " ", block)
+    return f"{before.rstrip()}\n\n{after}", re.findall(r"(?m)^\s*(\d+)\s+(\S.*)$", joined)
 
 
 def _table_of(group: LazyGroup, names: Iterable[str], prefix: str = "kvmctl-") -> Iterator[str]:

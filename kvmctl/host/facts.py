@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from kvmctl.host.connection import translated
-from kvmctl.host.cpu import is_local, local_flags, remote_flags
+from kvmctl.host.cpu import remote_flags
 from kvmctl.host.library import libvirt
+from kvmctl.host.machine import is_local, local_flags
 from kvmctl.host.pools import DEFAULT, known_pools
 from kvmctl.host.storage import default_pool, embedded_images
 from kvmctl.plan.accelerator import kvm_usable

@@ -125,8 +125,9 @@ class LiveWatch(Watch):
         super().__init__(host.name)
         self._connection = host
         # First the events, then the states, so that no change falls between them.
-        # They end with the connection.
-        host.conn.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None)
+        self._subscription = host.conn.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None
+        )
         domains = all_states(host)
         self._domains = {domain.UUIDString(): domain for domain, _ in domains}
         with self.changed:
@@ -140,6 +141,12 @@ class LiveWatch(Watch):
 
     def do(self, deed: str, vm: Seen, work: Work, **options: Any) -> Any:
         return DEEDS[deed](self._domains[vm.uuid], **options)
+
+    def leave(self) -> None:
+        """Hear of no more changes."""
+        if not self._connection.may_be_left:
+            self._domains.clear()
+            self._connection.conn.domainEventDeregisterAny(self._subscription)
 
     def _on_event(
         self, conn: libvirt.virConnect, domain: libvirt.virDomain, event: int, detail: int, opaque: object
@@ -169,7 +176,11 @@ def watching(target: Target, *, timeout: float | None = None) -> Iterator[Watch]
             relay.stop()
         return
     with connect(target, timeout=timeout, events=True) as host:
-        yield LiveWatch(host)
+        watch = LiveWatch(host)
+        try:
+            yield watch
+        finally:
+            watch.leave()
 
 
 def require_known(vm: Seen) -> None:

@@ -70,9 +70,7 @@ def measure(cases: Sequence[Case], rounds: int, env: Mapping[str, str]) -> None:
             if number:  # the first round warms up
                 times[command].append(taken)
     for case in cases:
-        own, other = (
-            statistics.median(times[tuple(side), tuple(case.env.items())]) for side in (case.ours, case.theirs)
-        )
+        own, other = (statistics.median(times[side]) for side in sides(case))
         print(line(case, own, other), flush=True)
 
 

@@ -1,0 +1,105 @@
+"""`kvmctl host show`: a host in full."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kvmctl import parallel
+from kvmctl.commands import _sheet
+from kvmctl.options import command
+from kvmctl.output import Field, plain, size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmctl.app import App
+    from kvmctl.output import Item, Output
+
+SECONDS = 60.0
+
+NODES = (Field("number", "NUMA NODE"), Field("memory", show=size, right=True), Field("cpus", "CPUS"))
+NETWORKS = (Field("name", "NETWORK"), Field("active"), Field("autostart"))
+POOLS = (
+    Field("name", "POOL"),
+    Field("active"),
+    Field("autostart"),
+    Field("size", show=size, right=True),
+    Field("free", show=size, right=True),
+)
+
+
+@command("show")
+@click.pass_obj
+def show(app: App) -> None:
+    """Show a host: versions, CPUs, memory, what guests can have, networks and pools.
+
+    \b
+    With -o json it prints one object, or an array for several hosts (-H a -H b), with the fields
+      name, uri, hostname, embedded
+      kvmctl, libvirt: versions; hypervisor: {name, version}
+      cpu             arch, vendor, model, count, mhz, sockets, dies, cores,
+                      threads
+      memory, memory_free: bytes
+      numa_nodes      number, memory, cpus
+      hugepages       size, total
+      accelerators    what guests can run on: kvm, tcg
+      kvm             usable, reason
+      architectures   of the guests that there is a QEMU for
+      machines        short names of machine types, and what they stand for
+      firmware        bios, uefi
+      secure_boot
+      networks        name, active, autostart; null without a network driver
+      pools           name, active, autostart, size, free; null likewise
+      vms_running, vms_total
+
+    \b
+    Exit codes:
+      0  shown
+      7  the host cannot be reached, or does not let us in
+      9  some of several hosts did not answer
+    """
+    from kvmctl.host.description import describe
+
+    targets = app.targets()
+    outcomes, left = parallel.run(targets, describe, limit=app.settings.timeout or SECONDS)
+    app.abandoned = app.abandoned or left
+    ...
+
+
+def _lines(output: Output, host: Item, wide: bool) -> Iterator[str]:
+    yield f"{output.painted(host['name'], 'bold')}: {host['hostname']}"
+    yield from _sheet.named(output, _software(host))
+    yield ""
+    yield from _sheet.named(output, _hardware(host, wide))
+    if len(host["numa_nodes"]) > 1:
+        yield from _sheet.table(output, host["numa_nodes"], NODES)
+    yield from _sheet.table(output, host["networks"] or (), NETWORKS)
+    yield from _sheet.table(output, host["pools"] or (), POOLS)
+
+
+def _software(host: Item) -> Iterator[tuple[str, str | None]]:
+    yield "uri", host["uri"]
+    yield "hypervisor", _sheet.listed((host["hypervisor"]["name"], host["hypervisor"]["version"])).replace(",", "")
+    yield "libvirt", host["libvirt"] + (", inside kvmctl (embedded)" if host["embedded"] else "")
+    yield "kvmctl", host["kvmctl"]
+    yield "VMs", f"{host['vms_running']} of {host['vms_total']} running"
+
+
+def _hardware(host: Item, wide: bool) -> Iterator[tuple[str, str | None]]:
+    cpu: dict[str, Any] = host["cpu"]
+    shape = " x ".join(f"{cpu[name]} {name if cpu[name] != 1 else name[:-1]}" for name in SHAPE if cpu[name])
+    yield "CPU", _sheet.listed((cpu["arch"], cpu["vendor"], cpu["model"], shape))
+    yield "memory", f"{size(host['memory_free'])} of {size(host['memory'])} free"
+    yield "NUMA nodes", str(len(host["numa_nodes"]) or "") or None
+    pages = [f"{pages['total']} of {size(pages['size'])}" for pages in host["hugepages"] if pages["total"]]
+    yield "hugepages", ", ".join(pages)
+    yield "accelerators", ", ".join(host["accelerators"])
+    yield "KVM", host["kvm"]["reason"]
+    yield "firmware", _sheet.listed((*host["firmware"], "secure boot" if host["secure_boot"] else None))
+    yield "machines", ", ".join(f"{name} = {full}" for name, full in host["machines"].items())
+    yield "can emulate", ", ".join(host["architectures"]) if wide else None
+
+
+SHAPE = ("sockets", "dies", "cores", "threads")

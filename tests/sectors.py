@@ -1,0 +1,44 @@
+"""Guests of one boot sector, for real QEMU: they start in a moment, cost nothing, and need no package.
+
+obedient    powers off when the power button is pressed
+deaf        does nothing, and hears nothing
+brief       powers itself off after two seconds
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+# mov dx, 0x604; mov ax, 0x2000; out dx, ax: "sleep" in the ACPI register that SeaBIOS has set up; then hlt for ever.
+OFF = "ba0406 b80020 ef f4 ebfd"
+PROGRAMS = {
+    # sti; enable the button in 0x602; hlt until its bit shows in 0x600.
+    "obedient": f"fb ba0206 b80001 ef  f4 ba0006 ed f6c401 74f6  {OFF}",
+    "deaf": "fb f4 ebfd",
+    # sti; 36 ticks of the timer, 18 of which are a second.
+    "brief": f"fb b92400 f4 e2fd  {OFF}",
+}
+
+
+def image(directory: Path, kind: str) -> Path:
+    """A raw disk with the guest in its first sector."""
+    path = directory / f"{kind}.img"
+    sector = bytes.fromhex(PROGRAMS[kind]).ljust(510, b"\0") + b"\x55\xaa"
+    path.write_bytes(sector.ljust(1 << 20, b"\0"))
+    return path
+
+
+def spec(directory: Path, name: str, kind: str) -> Path:
+    """A spec for `kvmctl create`."""
+    path = directory / f"{name}.yaml"
+    text = f"""\
+        name: {name}
+        accelerator: tcg
+        machine: pc
+        cpu: 1
+        memory: 16MiB
+        disks: [{{path: {image(directory, kind)}, format: raw}}]
+        """
+    path.write_text(textwrap.dedent(text))
+    return path
