@@ -48,8 +48,8 @@ def run(app: App, arguments: list[str]) -> int:
         code = outcome if isinstance(outcome, int) else 0
         app.output.flush()
         return code
-    except BrokenPipeError:
-        # Whoever reads our answer has read enough: `kvmctl list | head -1`.
+    except (BrokenPipeError, SystemExit):
+        # Whoever reads our answer has read enough: `kvmctl list | head -1`. Click says it by SystemExit.
         app.output.discard()
         return 0
     except (KeyboardInterrupt, click.exceptions.Abort):
@@ -78,6 +78,7 @@ def run(app: App, arguments: list[str]) -> int:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point of the `kvmctl` program."""
+    _open_streams()
     app = App()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as nohup has it
@@ -97,6 +98,16 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Whoever started us may have closed a standard stream; the next file opened, a connection say, would take its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                if os.open(os.devnull, os.O_RDWR) != number:
+                    continue
+            setattr(sys, name, open(number, "w" if number else "r"))  # noqa: SIM115, PTH123
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

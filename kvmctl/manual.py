@@ -125,6 +125,9 @@ NO_COLOR
 
 XDG_CONFIG_HOME, XDG_STATE_HOME
     Where the files below FILES are looked for, instead of ~/.config and ~/.local/state.
+
+XDG_DATA_HOME
+    On qemu:///session, new disks are made in libvirt/images below it, or below ~/.local/share.
 """
 
 FILES = """
@@ -141,7 +144,7 @@ hosts:
   host3: qemu+ssh://root@host3/system
 
 ~/.local/state/kvmctl/embedded
-    The embedded host: its VMs, and the disks that kvmctl made for them.
+    The embedded host: its VMs, and in images/ the disks that kvmctl made for them.
 """
 
 COMPLETION = """

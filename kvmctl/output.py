@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Output:
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[float], None]]:
-        """A bar for long work, on stderr and only on a terminal; yields a function that takes the part done (0 to 1)."""
+        """A bar for long work, on stderr and only on a terminal; yields a function that takes the part done, 0 to 1."""
         if self.settings.quiet or self.machine or not sys.stderr.isatty():
             self.say(title)
             yield lambda part: None
@@ -241,8 +241,9 @@ class Output:
     # -- forms --------------------------------------------------------------------------------------
 
     def _talk(self, line: str) -> None:
-        sys.stdout.flush()
-        print(line, file=sys.stderr, flush=True)
+        with suppress(OSError):  # a full disk or a closed pipe shows when the answer ends
+            sys.stdout.flush()
+        print(printable(line), file=sys.stderr, flush=True)
 
     def _lines(self, lines: Iterable[str]) -> None:
         for line in lines:

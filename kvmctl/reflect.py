@@ -7,6 +7,7 @@ The same sources give the same files, byte by byte: no clock, no width of a term
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -60,9 +61,14 @@ def title(context: click.Context) -> str:
     return context.command_path.replace(" ", "-")
 
 
+def help_of(command: click.Command) -> str:
+    """The help as it was meant: some versions of Click keep the indentation of the source."""
+    return inspect.cleandoc(command.help or "")
+
+
 def summary(command: click.Command) -> str:
     """The first line of the help."""
-    return (command.help or "").strip().partition("\n")[0]
+    return help_of(command).partition("\n")[0]
 
 
 def page(context: click.Context) -> str:
@@ -72,7 +78,7 @@ def page(context: click.Context) -> str:
     lines = [
         *roff.opening(name.upper(), "1", manual.DATE, f"kvmctl {__version__}", "kvmctl manual"),
         roff.section("NAME"),
-        rf"{roff.escape(name)} \- {roff.escape(_name_of(summary(command)))}",
+        roff.wrapped(rf"{roff.escape(name)} \- {roff.escape(_name_of(summary(command)))}"),
         roff.section("SYNOPSIS"),
         synopsis(context),
         *(_about_kvmctl() if context.parent is None else _about_command(context)),
@@ -137,7 +143,7 @@ def _about_kvmctl() -> Iterator[str]:
 
 def _about_command(context: click.Context) -> Iterator[str]:
     command = context.command
-    about, codes = _without_exit_codes(command.help or "")
+    about, codes = _without_exit_codes(help_of(command))
     yield roff.section("DESCRIPTION")
     yield from roff.body(about)
     if isinstance(command, LazyGroup):
@@ -153,9 +159,8 @@ def _about_command(context: click.Context) -> Iterator[str]:
     yield roff.section("EXIT STATUS")
     for code, sentence in codes:
         yield from roff.item(roff.bold(code), f"{sentence[0].upper()}{sentence[1:]}.")
-    yield ".PP"
-    yield f"{'All others are' if codes else 'As'} described in"
-    yield f"{roff.bold('kvmctl')}(1)."
+    yield from [".PP"] if codes else []
+    yield roff.wrapped(f"{'The others are' if codes else 'As'} described in {roff.bold('kvmctl')}(1).")
 
 
 def _without_exit_codes(text: str) -> tuple[str, list[tuple[str, str]]]:
@@ -197,7 +202,13 @@ def _value(option: click.Option) -> str:
 
 
 def _default(option: click.Option) -> str:
-    return f" The default is {option.default}." if option.show_default else ""
+    if not option.show_default:
+        return ""
+    return (
+        f" The default is {option.default:g}."
+        if isinstance(option.default, float)
+        else f" The default is {option.default}."
+    )
 
 
 def exit_sentences() -> dict[int, str]:

@@ -88,7 +88,7 @@ def test_specs_are_read(run: Distribution, tmp_path: Path) -> None:
 
 def test_generated_files_are_the_same(tmp_path: Path) -> None:
     """No version of Click shows in them."""
-    command = [PYTHON, "-m", "kvmctl.reflect", tmp_path]
+    command = [PYTHON, "-m", "kvmctl.reflect", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, check=True)
     made = {path.relative_to(tmp_path): path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
     assert Path("man/kvmctl-start.1") in made

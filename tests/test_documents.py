@@ -18,7 +18,7 @@ from kvmctl.cli import root
 from kvmctl.commands import REGISTRY, SECTIONS
 from kvmctl.commands.host import REGISTRY as HOST_REGISTRY
 from kvmctl.lazy import LazyGroup
-from kvmctl.reflect import exit_sentences, generated
+from kvmctl.reflect import exit_sentences, generated, help_of, summary
 from tests.conftest import InProcess
 from tests.environment import ROOT
 
@@ -69,7 +69,6 @@ def test_the_index_of_manual_pages_knows_them() -> None:
         section = GENERATED[name].partition(".SH NAME\n")[2].partition("\n.SH")[0]
         page = Path(name).stem.replace("-", r"\-")
         assert section.startswith(rf"{page} \- "), name
-        assert section.count("\n") == 0, name
 
 
 @pytest.mark.parametrize(
@@ -150,7 +149,7 @@ def test_the_registry_says_what_the_command_says(path: str) -> None:
     group, _, name = path.rpartition(" ")
     registry = HOST_REGISTRY if group else REGISTRY
     assert command.name == name
-    assert (command.help or "").strip().partition("\n")[0] == registry[name][1]
+    assert summary(command) == registry[name][1]
 
 
 def test_every_command_is_in_one_section_of_the_help() -> None:
@@ -177,7 +176,7 @@ def test_keys_of_the_configuration_are_documented() -> None:
 def shown_commands() -> Iterator[str]:
     """Each call of kvmctl that the README, the manual and the help of commands show."""
     texts = [value for value in vars(manual).values() if isinstance(value, str)]
-    texts += [command.help or "" for command in COMMANDS.values()]
+    texts += [help_of(command) for command in COMMANDS.values()]
     shown = re.findall(r"(?s)```sh\n(.*?)```", README)
     shown += [block for text in texts for block in re.findall(r"(?s)\x08\n(.*?)(?:\n\n|\Z)", text)]
     for block in shown:

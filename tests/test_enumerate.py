@@ -41,12 +41,12 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-def strings(path: Path) -> Iterator[str]:
+@cache
+def strings(path: Path) -> set[str]:
     """Every string of a module that is not documentation."""
     documentation = {id(node.value) for node in ast.walk(tree(path)) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree(path)):
-        if id(node) not in documentation and isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+    constants = (node for node in ast.walk(tree(path)) if isinstance(node, ast.Constant))
+    return {node.value for node in constants if id(node) not in documentation and isinstance(node.value, str)}
 
 
 def text_of(node: ast.expr) -> str | None:
@@ -62,7 +62,8 @@ CALLS = re.compile("run|kvmctl|parametrize|start")
 """Names of functions, or parts of them, that take command lines; there a single word is a command too."""
 
 
-def lines(path: Path) -> Iterator[list[str]]:
+@cache
+def lines(path: Path) -> list[list[str]]:
     """Everything in a module that may be a command line: a string of several words, a list of words."""
     single = {
         id(below)
@@ -71,6 +72,7 @@ def lines(path: Path) -> Iterator[list[str]]:
         for argument in node.args
         for below in ast.walk(argument)
     }
+    found = []
     for node in ast.walk(tree(path)):
         words = []
         if isinstance(node, ast.List | ast.Tuple):
@@ -79,7 +81,8 @@ def lines(path: Path) -> Iterator[list[str]]:
             with suppress(ValueError):
                 words = shlex.split(text)
         if len(words) > 1 or id(node) in single:
-            yield words
+            found.append(words)
+    return found
 
 
 def command_of(words: list[str]) -> str | None:
@@ -115,15 +118,13 @@ def called() -> dict[str, set[str]]:
     return found
 
 
-def own_options() -> list[tuple[str, tuple[str, ...]]]:
-    """(command, the names of one of its options), the shared ones apart."""
-    return [
-        (path, tuple(parameter.opts))
-        for path, command in COMMANDS.items()
-        if path
-        for parameter in command.params
-        if isinstance(parameter, click.Option) and not set(parameter.opts) & SHARED.keys()
-    ]
+OWN_OPTIONS = {
+    f"{path} {parameter.opts[-1]}": (path, set(parameter.opts))
+    for path, command in COMMANDS.items()
+    for parameter in command.params
+    if path and isinstance(parameter, click.Option) and not set(parameter.opts) & SHARED.keys()
+}
+"""The options that are a command's own: the command and the option's names."""
 
 
 @pytest.mark.parametrize("command", [path for path, command in COMMANDS.items() if path and command.name != "host"])
@@ -131,14 +132,18 @@ def test_a_command_is_called_by_a_test(command: str) -> None:
     assert command in called()
 
 
-@pytest.mark.parametrize(("command", "names"), own_options(), ids=lambda value: value if isinstance(value, str) else "")
-def test_an_option_is_given_by_a_test(command: str, names: tuple[str, ...]) -> None:
-    assert called().get(command, set()) & set(names), f"no test calls '{command}' with {' or '.join(names)}"
+@pytest.mark.parametrize("option", OWN_OPTIONS)
+def test_an_option_is_given_by_a_test(option: str) -> None:
+    command, names = OWN_OPTIONS[option]
+    given = called().get(command, set())
+    assert given & names, f"no test calls '{command}' with {' or '.join(sorted(names))}"
 
 
-@pytest.mark.parametrize("name", [name for option in [*root.params, *shared_options()] for name in option.opts])
-def test_a_shared_option_is_given_by_a_test(name: str) -> None:
-    assert any(name in words for path in TESTS for words in lines(path))
+@pytest.mark.parametrize("names", [tuple(option.opts) for option in [*shared_options(), root.params[-1]]], ids=str)
+def test_a_shared_option_is_given_by_a_test(names: tuple[str, ...]) -> None:
+    given = {word.partition("=")[0] for path in TESTS for words in lines(path) for word in words if word[:1] == "-"}
+    for name in names:
+        assert name in given, f"no test gives {name}"
 
 
 @pytest.mark.parametrize("code", [0, *(cls.exit_code for cls in all_classes())])

@@ -15,9 +15,9 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "pause": ("kvmctl.commands.pause:pause", "Hold the vCPUs of VMs."),
     "resume": ("kvmctl.commands.resume:resume", "Let paused VMs go on."),
     "autostart": ("kvmctl.commands.autostart:autostart", "Start VMs with their host, or no longer."),
-    "wait": ("kvmctl.commands.wait:wait", "Wait until a VM is running or stopped."),
+    "wait": ("kvmctl.commands.wait:wait", "Wait until VMs are running or stopped."),
     "list": ("kvmctl.commands.list:list_", "List VMs."),
-    "show": ("kvmctl.commands.show:show", "Show a VM: configuration, state, addresses, disks."),
+    "show": ("kvmctl.commands.show:show", "Show VMs: state, configuration, addresses, disks, networks, pins, devices."),
     "console": ("kvmctl.commands.console:console", "Connect to a VM's serial console."),
     "host": ("kvmctl.commands.host:host", "Hosts: list, show, check."),
 }

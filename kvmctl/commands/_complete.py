@@ -36,7 +36,7 @@ def vm_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) ->
     if app is None:
         return []
     given = ctx.params.get(parameter.name or "") or ()
-    given = given if isinstance(given, tuple) else (given,)
+    given = given if isinstance(given, tuple | list) else (given,)
     found = _within_limit(app, lambda: _vms(app.target()))
     return [
         CompletionItem(name, help=state)
@@ -70,15 +70,9 @@ def host_names(incomplete: str) -> list[str]:
 def template_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """The starter specs that come with kvmctl."""
 
-    def names() -> list[str]:
-        import os
+    from kvmctl.commands._specs import templates
 
-        import kvmctl
-
-        folder = os.path.join(os.path.dirname(kvmctl.__file__), "templates")
-        return sorted(entry.removesuffix(".yaml") for entry in os.listdir(folder) if entry.endswith(".yaml"))
-
-    return [name for name in _quietly(names) if name.startswith(incomplete)]
+    return [name for name in _quietly(templates) if name.startswith(incomplete)]
 
 
 def _vms(target: Target) -> list[tuple[str, str]]:

@@ -26,6 +26,8 @@ TEMPLATE_DEPTH = 8
 PIPE_SECONDS = 30.0
 """How long a pipe or terminal that is named as a file may take."""
 
+TEMPLATES = os.path.join(os.path.dirname(kvmctl.__file__), "templates")
+
 INIT = "'kvmctl init' writes a spec to start from"
 
 
@@ -132,13 +134,17 @@ def load_all(paths: Sequence[str], settings: Sequence[str] = ()) -> list[Vm]:
     return made
 
 
+def templates() -> list[str]:
+    """The names of the starter specs that come with kvmctl."""
+    return sorted(entry.removesuffix(".yaml") for entry in os.listdir(TEMPLATES) if entry.endswith(".yaml"))
+
+
 def template_text(name: str) -> str:
     """A starter spec that comes with kvmctl."""
-    folder = os.path.join(os.path.dirname(kvmctl.__file__), "templates")
-    known = sorted(entry.removesuffix(".yaml") for entry in os.listdir(folder) if entry.endswith(".yaml"))
+    known = templates()
     if name not in known:
         raise NotFound("template-not-found", f"there is no template '{name}'", hint=f"there are {', '.join(known)}")
-    with open(os.path.join(folder, f"{name}.yaml"), encoding="utf-8") as file:
+    with open(os.path.join(TEMPLATES, f"{name}.yaml"), encoding="utf-8") as file:
         return file.read()
 
 

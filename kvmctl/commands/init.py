@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def init(app: App, template: str, vm: str, path: str | None) -> None:
     """Write a starter spec.
 
-    TEMPLATE is one of those that come with kvmctl: linux (the default), windows, minimal, kernel. The result is a complete
-    spec with comments; edit it, and give it to 'kvmctl create'.
+    TEMPLATE is one of those that come with kvmctl: linux (the default), windows, minimal, kernel. The result is a
+    complete spec with comments; edit it, and give it to 'kvmctl create'.
 
     \b
       kvmctl init > web1.yaml

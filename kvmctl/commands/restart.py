@@ -29,8 +29,8 @@ def restart(app: App, vms: list[str], force: bool) -> None:
     \b
       kvmctl restart web1
 
-    With -o json it prints an object per VM with the fields name, uuid, state, host, changed, forced (the plug was
-    pulled) and seconds (how long stopping took).
+    With -o json it prints an object per VM with the fields name, uuid, state, host, changed, was_running,
+    forced (the plug was pulled) and seconds (how long stopping took).
 
     \b
     Exit codes:
@@ -51,8 +51,12 @@ def restart(app: App, vms: list[str], force: bool) -> None:
         app,
         vms,
         deed,
-        sentence=lambda item: f"{item['name']}: {stopped_sentence(item)}, and started",
+        sentence=_sentence,
         place=app.watch,
         seconds=STOP_SECONDS,
         grace=PLUG_SECONDS,
     )
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    return f"{item['name']}: {stopped_sentence(item) if item['was_running'] else 'was stopped'}, and started"

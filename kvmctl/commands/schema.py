@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def schema(app: App) -> None:
     """Print the JSON Schema of specs.
 
-    Editors that know JSON Schema complete and check specs with it. It is made from the same declarations as the manual page
-    kvmctl-spec(5), and it is printed as JSON unless -o yaml asks for YAML.
+    Editors that know JSON Schema complete and check specs with it. It is made from the same declarations as the manual
+    page kvmctl-spec(5), and it is printed as JSON unless -o yaml asks for YAML.
 
     \b
       kvmctl schema > vm.schema.json

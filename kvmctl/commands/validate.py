@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 def validate(app: App, specs: tuple[str, ...], settings: tuple[str, ...]) -> None:
     """Check specs; say all mistakes with their places.
 
-    SPEC is a file, or - for standard input. No host is asked: what depends on one is checked by 'kvmctl create --dry-run'.
-    Every mistake of every spec is told at once, with file, line, column and key, the line itself and what to write instead.
+    SPEC is a file, or - for standard input. No host is asked: what depends on one is checked by 'kvmctl create
+    --dry-run'. Every mistake of every spec is told at once, with file, line, column and key, the line itself and what to
+    write instead.
 
-    With -o json it prints an object per spec with the fields name, file and valid; if there are mistakes, an error object whose
-    field where lists them. The exit code is then 4.
+    With -o json it prints an object per spec with the fields name, file and valid; if there are mistakes, an error
+    object whose field where lists them. The exit code is then 4.
     """
     from kvmctl.commands._specs import load_all
 

@@ -2,7 +2,7 @@
 
 The domain is defined first, with a mark in its metadata that says which disks are to be made and by whom; then the
 disks are made; then the mark is taken away. A failure undoes all of it. What was killed half-way has the mark still: it
-cannot be started, `delete` removes it with its disks, and the next `create` of that name clears it away and begins anew.
+cannot be started, `delete` removes it with its disks, and the next `create` of that name clears it away first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import Element
 
 from kvmctl.errors import Conflict, KvmctlError, Refused
 from kvmctl.host import storage
@@ -29,6 +28,8 @@ from kvmctl.spec.xmlio import domain_of
 from kvmctl.spec.xmltext import parse, render
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from kvmctl.host.connection import Host
     from kvmctl.parallel import Work
     from kvmctl.spec.model.vm import Vm

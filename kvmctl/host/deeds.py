@@ -65,7 +65,9 @@ def reset(domain: libvirt.virDomain) -> bool:
 def pause(domain: libvirt.virDomain) -> bool:
     """Hold the vCPUs. False if they were held already."""
     with translated(vm=domain.name(), doing="pause it"):
-        if states.words(*domain.state())[0] == states.PAUSED:
+        state = states.words(*domain.state())[0]
+        _require_running(domain.name(), state)
+        if state == states.PAUSED:
             return False
         domain.suspend()
     return True
@@ -76,7 +78,9 @@ def resume(domain: libvirt.virDomain) -> bool:
     name = domain.name()
     with translated(vm=name, doing="resume it"):
         state, reason = domain.state()
-        if states.words(state, reason)[0] == states.RUNNING:
+        now = states.words(state, reason)[0]
+        _require_running(name, now)
+        if now == states.RUNNING:
             return False
         if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
             domain.pMWakeup(0)
@@ -87,7 +91,10 @@ def resume(domain: libvirt.virDomain) -> bool:
 
 def set_autostart(domain: libvirt.virDomain, *, on: bool) -> bool:
     """Have a VM started with its host, or no longer. False if it was so already."""
-    with translated(vm=domain.name(), doing="change whether it starts with its host"):
+    name = domain.name()
+    with translated(vm=name, doing="change whether it starts with its host"):
+        if not domain.isPersistent():
+            raise Refused("not-supported", "has no definition on the host that could be started", vm=name)
         if bool(domain.autostart()) == on:
             return False
         domain.setAutostart(int(on))
@@ -112,6 +119,11 @@ DEEDS: dict[str, Callable[..., Any]] = {
     deed.__name__: deed for deed in (start, ask_to_stop, pull_plug, check_can_restart)
 }
 """What a watch can be asked to do."""
+
+
+def _require_running(name: str, state: str) -> None:
+    if state in states.OFF:
+        raise Refused("vm-not-running", "is not running", hint=f"kvmctl start {name}", vm=name)
 
 
 def _unless_off(call: Callable[[], object]) -> bool:

@@ -12,7 +12,7 @@ from kvmctl.host.connection import connect, translated
 from kvmctl.host.domains import all_states
 from kvmctl.host.facts import kvm_of
 from kvmctl.host.library import libvirt
-from kvmctl.plan.check_facts import version
+from kvmctl.plan.check_facts import Service, version
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -42,6 +42,7 @@ def glance(target: Target, work: Work) -> dict[str, Any]:
 def out_of_reach(target: Target, error: str) -> dict[str, Any]:
     """The same of one that does not answer."""
     unknown = dict.fromkeys(("hypervisor", "libvirt", "vms_running", "vms_total"))
+    error = error.removeprefix(f"{target.name}: ")
     return {"name": target.name, "uri": target.uri, "state": "unreachable", "error": error, **unknown}
 
 
@@ -116,7 +117,7 @@ def _machines(capabilities: Element, arch: str) -> dict[str, str]:
     return {machine.text or "": machine.get("canonical", "") for machine in machines}
 
 
-def _services(services: tuple[offers.Service, ...] | None) -> list[dict[str, Any]] | None:
+def _services(services: tuple[Service, ...] | None) -> list[dict[str, Any]] | None:
     """Networks or pools as a list; None where libvirt has no driver for them."""
     if services is None:
         return None

@@ -72,6 +72,8 @@ def translate(problem: libvirt.libvirtError, *, vm: str = "", doing: str = "", h
             return Refused("vm-running", "is running", hint=f"kvmctl stop {vm or 'VM'}", vm=vm)
         if "already exists with uuid" in text or "is already defined with uuid" in text:
             return Conflict("vm-exists", said, hint="choose another name, or delete that VM", vm=vm)
+    if "unsupported flags" in text:
+        return Refused("not-supported", f"cannot {doing or 'do it'}: its libvirt has no such option", vm=vm)
     if code in BY_CODE:
         kind, name, hint = BY_CODE[code]
         return kind(name, told, hint=hint, vm=vm)
@@ -93,7 +95,8 @@ def translate_connect(problem: libvirt.libvirtError, *, host: str, uri: str) -> 
         return _not_authorised(said, host, "", uri)
     if code == libvirt.VIR_ERR_NO_CONNECT or "no connection driver available" in text:
         return UsageError("usage", f"{host}: libvirt knows no such kind of host", hint="kvmctl list -H qemu:///system")
-    if code == libvirt.VIR_ERR_INVALID_ARG or code == libvirt.VIR_ERR_CONFIG_UNSUPPORTED:
+    wrong = code in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
+    if wrong or "unable to parse uri" in text:
         return UsageError("usage", f"{host}: {said}", hint="an example of a URI: qemu+ssh://root@host2/system")
     if "certificate" in text or "tls" in text:
         hint = "https://libvirt.org/kbase/tlscerts.html says which certificates go where"

@@ -40,13 +40,14 @@ def stop(watch: Watch, name: str, work: Work, *, force: bool = False) -> dict[st
 def restart(watch: Watch, name: str, work: Work, *, force: bool = False) -> dict[str, Any]:
     """Stop a VM as `stop` does, and start it again; one that is stopped is started."""
     vm = watch.find(name)
-    if vm.state not in states.OFF:
+    was_running = vm.state not in states.OFF
+    if was_running:
         watch.do("check_can_restart", vm, work)
     stopped = stop(watch, name, work, force=force)
     if work.cancelled.is_set():
         raise Interrupted("interrupted", "interrupted: it is stopped, and was not started again", vm=vm.name)
     watch.do("start", vm, work)
-    return {**stopped, "state": states.RUNNING, "changed": True}
+    return {**stopped, "state": states.RUNNING, "changed": True, "was_running": was_running}
 
 
 def wait_for(watch: Watch, name: str, state: str, work: Work) -> dict[str, Any]:

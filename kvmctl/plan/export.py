@@ -1,4 +1,4 @@
-"""A domain of libvirt -> a spec that makes the same domain again. What no key covers becomes `raw_xml`: nothing is lost."""
+"""A domain of libvirt -> a spec that makes the same domain again. What no key covers becomes `raw_xml`."""
 
 from __future__ import annotations
 

@@ -214,7 +214,7 @@ def _volume(vm: Vm, disk: Disk, facts: HostFacts) -> NewVolume:
             raise Refused(
                 "not-supported",
                 f"new disks cannot be made in pool '{pool}', which is of type {facts.pools[pool].type}",
-                hint=f"make the volume first and name it with path:; pools of type {', '.join(FILE_POOLS)} need no such step",
+                hint="make the volume first, and name it with path:",
                 vm=vm.name or "",
             )
         directory = facts.pools[pool].path

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
-from kvmctl.spec.lenses import Group, Lens, Many, Mapper, Nowhere, Pairs, Scalar, Values, edit
+from kvmctl.spec.groups import Group, Many, Mapper, Pairs, Values
+from kvmctl.spec.lenses import Lens, Nowhere, Scalar, edit
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

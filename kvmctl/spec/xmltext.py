@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
-from xml.etree.ElementTree import Element
+from typing import TYPE_CHECKING
 
 from kvmctl.spec import metadata
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 LIMIT = 4 * 2**20
 """Bytes of XML that are accepted; libvirt's own messages end far below."""

@@ -1,4 +1,4 @@
-"""init, validate, xml, schema, create, export: through the command line, on libvirt's test driver where a host is needed."""
+"""init, validate, xml, schema, create, export: on libvirt's test driver where a host is needed."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_the_schema_accepts_every_case_and_refuses_unknown_keys(run: InProcess) 
     check = Draft202012Validator(json.loads(run("schema").stdout))
     for path in CASES.glob("*.yaml"):
         document = {key: value for key, value in yaml.safe_load(path.read_text()).items() if value is not None}
-        problems = [problem for problem in check.iter_errors(texts(document))]
+        problems = list(check.iter_errors(texts(document)))
         assert problems == [], (path, problems)
     assert list(check.iter_errors({"nam": "x"}))
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,11 @@ class Host:
     def outside_uri(self) -> str:
         """As a process outside the namespaces reaches it."""
         return f"qemu+unix:///system?socket={self.directory}/run/libvirt/libvirt-sock"
+
+    @property
+    def network(self) -> str:
+        """The XML of its default network."""
+        return NETWORK.format(number=self.address.rsplit(".", 1)[1])
 
     # -- commands inside ----------------------------------------------------------------------------
 
@@ -223,6 +228,8 @@ class Host:
                     domain.destroy()
             with contextlib.suppress(libvirt.libvirtError):  # it went if it was not persistent
                 domain.undefineFlags(FORGET)
+        _only_default(connection.listAllStoragePools(), lambda: connection.storagePoolDefineXML(POOL))
+        _only_default(connection.listAllNetworks(), lambda: connection.networkDefineXML(self.network))
         connection.close()
         shutil.rmtree(self.directory / "run/kvmctl", ignore_errors=True)
         for file in self.images.iterdir():
@@ -254,6 +261,20 @@ class Host:
         if self._init is not None:
             with self._init:  # closes the pipes, which is what PID 1 ends at, and waits
                 self.pid = 0
+
+
+def _only_default(things: list[Any], define: Callable[[], Any]) -> None:
+    """Of pools or networks, remove all but `default`; define and start that one if need be."""
+    for thing in things:
+        if thing.name() != "default":
+            if thing.isActive():
+                thing.destroy()
+            if thing.isPersistent():
+                thing.undefine()
+    default = next((thing for thing in things if thing.name() == "default"), None) or define()
+    if not default.isActive():
+        default.create()
+    default.setAutostart(True)
 
 
 def child_of(pid: int) -> int:
@@ -355,7 +376,7 @@ class Lab:
         yield "shadow", "root:*:19000:0:99999:7:::\n"
         yield "etc/libvirtd.conf", LIBVIRTD.format(uuid=uuid.uuid5(uuid.NAMESPACE_DNS, host.name), address=host.address)
         yield "etc/qemu.conf", QEMU.format(address=host.address)
-        yield "etc/qemu/networks/default.xml", NETWORK.format(number=host.address.rsplit(".", 1)[1])
+        yield "etc/qemu/networks/default.xml", host.network
         yield "etc/storage/default.xml", POOL
         yield "sshd_config", SSHD.format(address=host.address, directory=host.directory)
         daemon = (keys / "daemon.pub").read_text()

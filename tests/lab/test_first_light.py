@@ -37,7 +37,7 @@ def test_first_light(where: str, host1: Host, host2: Host, guest_spec: Callable[
     shown = kvmctl("show web1 -o json").json
     assert (shown["state"], shown["vcpus"], shown["memory"]) == ("running", 1, 128 << 20)
     [disk] = shown["disks"]
-    assert Path(disk["path"]).name.startswith("web1")
+    assert Path(disk["source"]).name.startswith("web1")
 
     said = kvmctl("console web1", input="echo $((6*7))-guests\n").stdout
     assert "42-guests" in said

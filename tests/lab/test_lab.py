@@ -47,9 +47,15 @@ def test_network_and_pool_are_there(host1: Host) -> None:
 
 
 def test_clean_mends_what_a_test_did(host1: Host) -> None:
-    host1.stop_libvirtd(signal.SIGKILL)
+    host1.restart_libvirtd()
     (host1.images / "left.qcow2").write_text("")
+    host1.run("virsh --connect qemu:///system pool-destroy default")
+    host1.run("virsh --connect qemu:///system pool-undefine default")
+    host1.run("virsh --connect qemu:///system net-destroy default")
+    host1.stop_libvirtd(signal.SIGKILL)
     host1.clean()
+    assert host1.run("virsh --connect qemu:///system pool-list --name").stdout.split() == ["default"]
+    assert host1.run("virsh --connect qemu:///system net-list --name").stdout.split() == ["default"]
     assert host1.libvirtd_pid
     assert host1.run("virsh --connect qemu:///system list --all --name").stdout.strip() == ""
     assert not list(host1.images.iterdir())

@@ -33,8 +33,10 @@ FOREIGN = """
   <cpu mode='custom' match='minimum' check='partial'><model fallback='forbid'>Haswell</model></cpu>
   <devices>
     <disk type='network' device='disk'><driver name='qemu' type='raw'/>
-      <source protocol='rbd' name='pool/image'><host name='mon' port='6789'/></source><target dev='vda' bus='virtio'/></disk>
-    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/x.img'/><target dev='vdb' bus='virtio'/></disk>
+      <source protocol='rbd' name='pool/image'><host name='mon' port='6789'/></source>
+      <target dev='vda' bus='virtio'/></disk>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/x.img'/>
+      <target dev='vdb' bus='virtio'/></disk>
     <disk type='file' device='floppy'><target dev='fda' bus='fdc'/></disk>
     <interface type='hostdev' managed='yes'><mac address='52:54:00:00:00:01'/><source/></interface>
     <interface type='user'><mac address='52:54:00:00:00:02'/><model type='virtio'/><backend type='passt'/></interface>
@@ -44,7 +46,8 @@ FOREIGN = """
     <rng model='virtio'><backend model='random'>/dev/random</backend></rng>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
     <channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>
-    <hostdev mode='subsystem' type='pci'><source><address domain='0' bus='0x3b' slot='0' function='0'/></source></hostdev>
+    <hostdev mode='subsystem' type='pci'>
+      <source><address domain='0' bus='0x3b' slot='0' function='0'/></source></hostdev>
   </devices>
   <qemu:commandline><qemu:arg value='-foo'/></qemu:commandline>
 </domain>"""
@@ -102,7 +105,8 @@ def test_the_short_form_leaves_out_what_libvirt_adds_and_nothing_else() -> None:
           <target dev='vda' bus='virtio'/><address type='pci' domain='0' bus='4' slot='0' function='0'/></disk>
         <disk type='file' device='disk'><driver name='qemu' type='raw' queues='4'/><source file='/b.raw'/>
           <target dev='vdb' bus='virtio'/></disk>
-        <controller type='usb' index='0' model='qemu-xhci'/><controller type='scsi' index='0'><driver queues='2'/></controller>
+        <controller type='usb' index='0' model='qemu-xhci'/>
+        <controller type='scsi' index='0'><driver queues='2'/></controller>
         <console type='pty'><target type='serial' port='0'/></console><audio id='1' type='none'/>
         <watchdog model='itco' action='reset'/></devices></domain>"""
     raw = shorten(export(parse(echo))).raw_xml or ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from textwrap import dedent
 
 import pytest
 
@@ -130,13 +131,11 @@ def test_secure_boot_comes_with_keys() -> None:
 
 
 def test_explicit_is_the_opposite_of_filling_in() -> None:
-    bare = build(read_nodes(b"name: x\nmemory: 1GiB", "x"))
-    assert resolve(explicit(bare), KVM).vm == replace(
-        resolve(
-            vm(
-                "serial: false\nrng: false\nfeatures: {acpi: false, apic: false}\nmachine: default\ncpu: {model: default}"
-            ),
-            KVM,
-        ).vm,
-        name="x",
-    )
+    refused = """
+        serial: false
+        rng: false
+        features: {acpi: false, apic: false}
+        machine: default
+        cpu: {model: default}
+        """
+    assert resolve(explicit(vm()), KVM).vm == resolve(vm(dedent(refused)), KVM).vm

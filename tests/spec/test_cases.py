@@ -1,4 +1,4 @@
-"""Golden cases: `cases/NAME.yaml` beside the XML it makes, `cases/errors/NAME.yaml` beside the exact words of its errors.
+"""Golden cases: `cases/NAME.yaml` beside its XML, `cases/errors/NAME.yaml` beside the exact words of its errors.
 
 `pytest tests/spec/test_cases.py --regen` rewrites them; the difference is then for people to read.
 """

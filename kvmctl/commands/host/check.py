@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvmctl import parallel
+from kvmctl.commands.host import _hosts
 from kvmctl.errors import Refused
 from kvmctl.options import command
 from kvmctl.output import Field
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from kvmctl.host.targets import Target
     from kvmctl.output import Item
     from kvmctl.parallel import Work
-
-SECONDS = 60.0
 
 
 def _said(text: str | None) -> str:
@@ -57,21 +55,20 @@ def check(app: App) -> int:
     Exit codes:
       0  nothing has failed
       5  something has failed
+      8  the host did not answer all questions in time
+      9  so it was with some of several hosts
     """
     from kvmctl.plan.check_facts import FAILED
 
     targets = app.targets()
-    outcomes, left = parallel.run(targets, _findings, limit=app.settings.timeout or SECONDS)
-    app.abandoned = app.abandoned or left
-    findings: list[Item] = []
-    for outcome in outcomes:
-        if outcome.error is not None:
-            raise parallel.as_error(outcome.error)
-        findings += outcome.value or []
+    outcomes = _hosts.ask(app, targets, _findings)
+    _hosts.tell_failures(app, outcomes)
+    findings = [finding for outcome in outcomes for finding in outcome.value or ()]
     if app.output.machine or app.settings.output == "name":
         app.output.items(findings, FIELDS)
     else:
         app.output.items(list(_rows(findings)), OF_HOSTS if len(targets) > 1 else FIELDS)
+    _hosts.end(outcomes)
     return Refused.exit_code if any(finding["verdict"] == FAILED for finding in findings) else 0
 
 

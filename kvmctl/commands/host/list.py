@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvmctl import parallel
+from kvmctl.commands.host import _hosts
 from kvmctl.options import command
 from kvmctl.output import Field
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from kvmctl.parallel import Outcome, Work
 
 SECONDS = 20.0
-AT_ONCE = 64
 
 FIELDS = (
     Field("name"),
@@ -52,8 +52,7 @@ def list_(app: App) -> None:
 
     chosen = app.targets()
     targets = chosen if app.settings.hosts else list(dict.fromkeys([*configured(), *chosen]))
-    outcomes, left = parallel.run(targets, _glance, limit=app.settings.timeout or SECONDS, at_once=AT_ONCE)
-    app.abandoned = app.abandoned or left
+    outcomes = _hosts.ask(app, targets, _glance, seconds=SECONDS)
     hosts = [
         {**(outcome.value or _silent(outcome)), "default": outcome.thing in chosen and not app.settings.hosts}
         for outcome in outcomes

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvmctl import parallel
 from kvmctl.commands import _sheet
+from kvmctl.commands.host import _hosts
 from kvmctl.options import command
-from kvmctl.output import Field, plain, size
+from kvmctl.output import Field, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from kvmctl.app import App
     from kvmctl.output import Item, Output
 
-SECONDS = 60.0
-
+SHAPE = ("sockets", "dies", "cores", "threads")
 NODES = (Field("number", "NUMA NODE"), Field("memory", show=size, right=True), Field("cpus", "CPUS"))
 NETWORKS = (Field("name", "NETWORK"), Field("active"), Field("autostart"))
 POOLS = (
@@ -62,10 +61,11 @@ def show(app: App) -> None:
     """
     from kvmctl.host.description import describe
 
-    targets = app.targets()
-    outcomes, left = parallel.run(targets, describe, limit=app.settings.timeout or SECONDS)
-    app.abandoned = app.abandoned or left
-    ...
+    outcomes = _hosts.ask(app, app.targets(), describe)
+    _hosts.tell_failures(app, outcomes)
+    items = [outcome.value or _hosts.failed(outcome) for outcome in outcomes]
+    app.output.sheets(items, lambda host, wide: _lines(app.output, host, wide), single=len(items) == 1)
+    _hosts.end(outcomes)
 
 
 def _lines(output: Output, host: Item, wide: bool) -> Iterator[str]:
@@ -91,7 +91,7 @@ def _hardware(host: Item, wide: bool) -> Iterator[tuple[str, str | None]]:
     cpu: dict[str, Any] = host["cpu"]
     shape = " x ".join(f"{cpu[name]} {name if cpu[name] != 1 else name[:-1]}" for name in SHAPE if cpu[name])
     yield "CPU", _sheet.listed((cpu["arch"], cpu["vendor"], cpu["model"], shape))
-    yield "memory", f"{size(host['memory_free'])} of {size(host['memory'])} free"
+    yield "memory", f"{size(host['memory_free'])} of {size(host['memory'])} free" if host["memory"] else None
     yield "NUMA nodes", str(len(host["numa_nodes"]) or "") or None
     pages = [f"{pages['total']} of {size(pages['size'])}" for pages in host["hugepages"] if pages["total"]]
     yield "hugepages", ", ".join(pages)
@@ -102,4 +102,3 @@ def _hardware(host: Item, wide: bool) -> Iterator[tuple[str, str | None]]:
     yield "can emulate", ", ".join(host["architectures"]) if wide else None
 
 
-SHAPE = ("sockets", "dies", "cores", "threads")

@@ -116,7 +116,8 @@ class Disk:
     format: str | None = scalar(
         "driver/@type",
         FORMAT,
-        "Format of the disk. A new one is qcow2 if left out; an existing one needs it where the path does not end in .qcow2 or .raw.",
+        "Format of the disk. A new one is qcow2 if left out; an existing one needs it where the path does not end in "
+        ".qcow2 or .raw.",
     )
     bus: str | None = scalar("target/@bus", BUS, "How the guest sees it; virtio if left out.")
     cache: str | None = scalar("driver/@cache", CACHE, "Host cache mode.")

@@ -140,8 +140,9 @@ class Cpu:
     model: str | None = through(
         _Model(),
         MODEL,
-        "CPU model the guest sees: host-model (like the host, and still migratable), host-passthrough, maximum, or a name "
-        "that libvirt knows. Left out, it is host-model under KVM and maximum under emulation; default leaves it to QEMU.",
+        "CPU model the guest sees: host-model (like the host, and still migratable), host-passthrough, maximum, or a "
+        "name that libvirt knows. Left out, it is host-model under KVM and maximum under emulation; default leaves it "
+        "to QEMU.",
     )
     features: Mapping[str, str] | None = pairs(
         "cpu/feature",

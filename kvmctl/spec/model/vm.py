@@ -139,8 +139,9 @@ class Vm:
     agent: bool | None = through(devices.Agent(), BOOLEAN, "Channel for the QEMU guest agent.")
     raw_xml: str | None = beside(
         TEXT,
-        "libvirt XML merged into the domain last: a <domain> element with whatever the spec has no key for. An element is "
-        "merged into the one it names (a disk by its target, a card by its MAC address, others by their place) or added.",
+        "libvirt XML merged into the domain last: a <domain> element with whatever the spec has no key for. An element "
+        "is merged into the one it names (a disk by its target, a card by its MAC address, others by their place) or "
+        "added.",
     )
 
     REQUIRED: ClassVar = ("name", "memory")

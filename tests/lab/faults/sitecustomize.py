@@ -1,7 +1,7 @@
-"""Put on PYTHONPATH, this makes a kvmctl process fail at a chosen libvirt call; it says in FAULT_LOG how many there were.
+"""Put on PYTHONPATH, this makes a kvmctl process fail at a chosen libvirt call; FAULT_LOG gets the calls there were.
 
-FAULT_AT=N  the number of the call, from 1;  FAULT=before|after  the process is killed there (SIGKILL), FAULT=error  the call
-fails without being made, FAULT=interrupt  the process gets SIGINT before it.
+FAULT_AT is the number of the call, from 1. FAULT says how: `before` and `after` kill the process there, `error` lets
+the call fail without being made, `interrupt` sends SIGINT before it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,56 @@
+"""VMs of libvirt's test driver, which lives in this process: an open connection keeps them between commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import libvirt
+import pytest
+
+HOST = "test:///default"
+XML = "<domain type='test'><name>{name}</name><memory>1024</memory><os><type>hvm</type></os>{more}</domain>"
+
+
+class Vms:
+    """`define` and `start` some; those named are gone after the test."""
+
+    def __init__(self) -> None:
+        libvirt.registerErrorHandler(lambda context, error: None, None)
+        self.conn = libvirt.open(HOST)
+
+    def define(self, *names: str, running: bool = False, more: str = "") -> libvirt.virDomain:
+        """Stopped VMs, or running ones; the last of them."""
+        for name in names:
+            domain = self.conn.defineXML(XML.format(name=name, more=more))
+            if running:
+                domain.create()
+        return domain
+
+    def transient(self, name: str) -> libvirt.virDomain:
+        """A running VM without a definition."""
+        return self.conn.createXML(XML.format(name=name, more=""))
+
+    def state(self, name: str) -> int:
+        state: int = self.conn.lookupByName(name).state()[0]
+        return state
+
+    def close(self) -> None:
+        for domain in self.conn.listAllDomains():
+            if domain.name() == "test":  # the driver's own
+                if not domain.isActive():
+                    domain.create()
+                continue
+            persistent = domain.isPersistent()
+            if domain.isActive():
+                domain.destroy()
+            if persistent:
+                domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE)
+        self.conn.close()
+
+
+@pytest.fixture
+def vms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
+    monkeypatch.setenv("KVMCTL_HOST", HOST)
+    made = Vms()
+    yield made
+    made.close()
