@@ -84,7 +84,8 @@ class App:
             yield watch
 
     def warn_of(self, target: Target) -> None:
-        """Say what a person must know before speaking to a host."""
+        """Say what a person must know before speaking to a host; with -v, also which one it is."""
+        self.output.detail(f"host: {target.name} ({target.uri})")
         if not self.settings.quiet:
             for warning in target.warnings:
                 self.output.warn(warning)

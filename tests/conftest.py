@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Mapping
@@ -22,6 +23,11 @@ from tests.results import Command, Result, words
 
 STRICT = os.geteuid() == 0 or os.environ.get("CI") == "true"
 """A skipped test is a failure: everything there is must be shown to work."""
+
+
+def pytest_configure() -> None:
+    # Whoever runs this in the background may have it ignore Ctrl-C, and so would everything that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

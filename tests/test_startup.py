@@ -12,7 +12,18 @@ import pytest
 from tests.conftest import OwnProcess
 from tests.environment import ROOT
 
-HEAVY = {"libvirt", "rich", "yaml", "json", "xml", "dataclasses", "subprocess", "logging", "importlib.metadata", "pathlib"}
+HEAVY = {
+    "libvirt",
+    "rich",
+    "yaml",
+    "json",
+    "xml",
+    "dataclasses",
+    "subprocess",
+    "logging",
+    "importlib.metadata",
+    "pathlib",
+}
 """Packages and modules that cost more than a millisecond, or that open something."""
 
 OFFLINE = ["--version", "--help", "-h", "start --help", "host --help", "host list --help", "schema", "init"]

@@ -12,6 +12,7 @@ import signal
 import stat
 import time
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 from kvmctl.host.terminal import ESCAPE, Screen, handled, is_terminal, raw
@@ -29,7 +30,7 @@ PIECE = 4096
 MANY = 4 * CHUNK
 """More than this waiting for the screen, and the line is not read; for the line, and a script is not read."""
 UNREAD_SECONDS = 30.0
-"""How long a guest may leave unread what a script has sent to its end."""
+"""How long a guest may leave unread what a script sends."""
 
 IN, OUT = select.POLLIN, select.POLLOUT
 GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
@@ -88,7 +89,7 @@ class Conversation:
         self.line_deaf = False
         self.ending: Ending | None = None
         self.last_moved = time.monotonic()
-        self.ends = None if limit is None else self.last_moved + limit
+        self.ends = self.last_moved + limit if limit else inf
 
     def run(self) -> Ending:
         """Talk until one side ends it; the terminal is as before when this returns or raises."""
@@ -147,15 +148,17 @@ class Conversation:
 
     def _patience(self) -> float | None:
         """Milliseconds until a time limit must be looked at."""
-        ends = [] if self.ends is None else [self.ends]
-        if self.keyboard < 0:
-            ends.append(self._quiet_ends())
-        return max(0.0, (min(ends) - time.monotonic()) * 1000 + 1) if ends and min(ends) < 1e15 else None
+        ends = min(self.ends, self._quiet_ends())
+        return max(0.0, (ends - time.monotonic()) * 1000 + 1) if ends < inf else None
 
     def _quiet_ends(self) -> float:
-        return self.last_moved + (max(self.linger, UNREAD_SECONDS) if self._unread() else self.linger)
+        """When there is nothing to stay for any more, if nothing moves until then."""
+        if self._unread() and not self.terminal:
+            return self.last_moved + max(self.linger, UNREAD_SECONDS)
+        return self.last_moved + self.linger if self.keyboard < 0 else inf
 
     def _unread(self) -> bool:
+        """True while the guest has not taken all that was said to it."""
         return bool(self.to_line) and not self.line_deaf
 
     def _judge(self) -> None:
@@ -165,9 +168,9 @@ class Conversation:
         now = time.monotonic()
         if self.line_closed and not self.to_screen:
             self.ending = Ending(Ending.LINE_CLOSED)
-        elif self.ends is not None and now >= self.ends:
+        elif now >= self.ends:
             self.ending = Ending(Ending.TIME_OVER)
-        elif self.keyboard < 0 and not self.to_screen and now >= self._quiet_ends():
+        elif not self.to_screen and now >= self._quiet_ends():
             self.ending = Ending(Ending.INPUT_UNREAD if self._unread() else Ending.INPUT_ENDED)
 
     # -- the four ways a byte goes ------------------------------------------------------------------

@@ -60,6 +60,7 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
         serial=_numbered(vm.serial or (Serial(),)),
         rng=_with(vm.rng or (Rng(),), model="virtio", source="/dev/urandom"),
         tpm=_with(vm.tpm, model="tpm-crb", version="2.0"),
+        balloon=vm.balloon and replace(vm.balloon, enabled=vm.balloon.enabled is not False),
         inputs=vm.inputs or ((Input(type="tablet", bus="usb"),) if vm.graphics and arch in X86 else ()),
     )
     if vm.firmware and vm.firmware.secure_boot and vm.firmware.enrolled_keys is None:

@@ -117,7 +117,7 @@ UUID = pattern(
 MAC = pattern(
     "a MAC address of one card", "[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}", "52:54:00:12:34:56", lower=True
 )
-WORD = pattern("a word of letters, digits and _.+-", "[A-Za-z0-9_][A-Za-z0-9_.+-]*", "q35")
+WORD = pattern("a word of letters, digits and _.-", "[A-Za-z0-9_][A-Za-z0-9_.-]*", "q35")
 
 
 def integer(least: int = 0, most: int = 2**31 - 1) -> Kind:

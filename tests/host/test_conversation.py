@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -32,9 +33,7 @@ class Talk:
         self.thread: threading.Thread | None = None
 
     def start(self, *, keyboard: int, screen: int, linger: float = LIMIT, limit: float | None = None) -> None:
-        conversation = Conversation(
-            self.line.fileno(), keyboard=keyboard, screen=screen, linger=linger, limit=limit
-        )
+        conversation = Conversation(self.line.fileno(), keyboard=keyboard, screen=screen, linger=linger, limit=limit)
 
         def run() -> None:
             self.ending = conversation.run()
@@ -72,10 +71,8 @@ def pipe() -> Iterator[tuple[int, int]]:
     reader, writer = os.pipe()
     yield reader, writer
     for descriptor in (reader, writer):
-        try:
+        with suppress(OSError):  # the test did
             os.close(descriptor)
-        except OSError:
-            pass  # the test did
 
 
 def test_a_person_talks_and_leaves(talk: Talk) -> None:
@@ -229,9 +226,15 @@ def test_input_that_is_never_read_ends_it_and_is_told(
     monkeypatch.setattr("kvmctl.host.conversation.UNREAD_SECONDS", 0.3)
     reader, writer = os.pipe()
     talk.start(keyboard=reader, screen=pipe[1], linger=0.1)
-    threading.Thread(target=lambda: [os.write(writer, bytes(65536)) for _ in range(12)] and os.close(writer)).start()
+    os.set_blocking(writer, False)
+    ends = time.monotonic() + LIMIT
+    while talk.ending is None and time.monotonic() < ends:
+        with suppress(BlockingIOError):
+            os.write(writer, bytes(65536))
+        time.sleep(0.001)
     assert talk.end() == Ending.INPUT_UNREAD
     os.close(reader)
+    os.close(writer)
 
 
 def test_nobody_reads_the_answer_any_more(talk: Talk, pipe: tuple[int, int]) -> None:

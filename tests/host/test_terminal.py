@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import termios
 
 import pytest
 from hypothesis import given
@@ -33,6 +35,7 @@ def test_what_was_typed_for_the_guest_does_not_reach_the_shell() -> None:
     with Person() as person:
         with raw(person.terminal):
             person.type("rm -rf everything\n")
+            assert select.select([person.terminal], [], [], 10)[0]
         person.type("next\n")
         assert os.read(person.terminal, 100) == b"next\n"
 
@@ -41,8 +44,6 @@ def test_a_shell_that_lets_us_go_on_may_have_changed_the_modes() -> None:
     with Person() as person:
         before = person.modes
         with raw(person.terminal):
-            import termios
-
             termios.tcsetattr(person.terminal, termios.TCSANOW, before)
             os.kill(os.getpid(), signal.SIGCONT)
             assert person.is_raw
@@ -79,10 +80,10 @@ def test_what_the_guest_switched_on_is_switched_off(output: bytes, reset: bytes)
     assert screen.reset() == reset + b"\x1b[0m" + newline
 
 
-@given(
-    st.lists(st.sampled_from([b"\x1b[?25l", b"\x1b[?25h", b"\x1b[?1049h", b"\x1b[?1;1003h", b"\x1b[?1003l", b"text", b"\x1b"])),
-    st.lists(st.integers(0, 60)),
-)
+PARTS = [b"\x1b[?25l", b"\x1b[?25h", b"\x1b[?1049h", b"\x1b[?1;1003h", b"\x1b[?1003l", b"text", b"\x1b"]
+
+
+@given(st.lists(st.sampled_from(PARTS)), st.lists(st.integers(0, 60)))
 def test_sequences_may_come_in_pieces(parts: list[bytes], cuts: list[int]) -> None:
     output = b"".join(parts)
     whole, pieces = Screen(), Screen()

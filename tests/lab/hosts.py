@@ -274,7 +274,8 @@ def _only_default(things: list[Any], define: Callable[[], Any]) -> None:
     default = next((thing for thing in things if thing.name() == "default"), None) or define()
     if not default.isActive():
         default.create()
-    default.setAutostart(True)
+    if not default.autostart():
+        default.setAutostart(True)
 
 
 def child_of(pid: int) -> int:
@@ -419,6 +420,7 @@ migration_host = "{address}"
 NETWORK = """\
 <network>
   <name>default</name>
+  <uuid>6b766d63-746c-4000-8000-000000000001</uuid>
   <forward mode='open'/>
   <bridge name='virbr0'/>
   <ip address='192.168.12{number}.1' netmask='255.255.255.0'>
@@ -427,9 +429,11 @@ NETWORK = """\
 </network>
 """
 
+# Without a UUID, libvirtd would make up another at each start, and not know its own running pool again.
 POOL = """\
 <pool type='dir'>
   <name>default</name>
+  <uuid>6b766d63-746c-4000-8000-000000000002</uuid>
   <target><path>/var/lib/libvirt/images</path></target>
 </pool>
 """

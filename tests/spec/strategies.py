@@ -29,6 +29,10 @@ def scalar(kind: Kind) -> st.SearchStrategy[Any]:
     special = {id(kinds.NAME): NAMES, id(kinds.PATH): PATHS, id(kinds.LINE): LINES, id(kinds.TEXT): TEXTS}
     if id(kind) in special:
         return special[id(kind)]
+    if kind.what.startswith("an IP address"):
+        return st.ip_addresses().map(str) | st.sampled_from(("localhost", "host-1.example"))
+    if kind.what.startswith("a size for a second"):
+        return st.integers(1, 2**31).map(lambda count: count * 1024)
     if kind.what.startswith("a size"):
         return SIZES
     if kind.what.startswith("a set of CPUs"):

@@ -4,7 +4,10 @@ from kvmctl.lazy import LazyGroup
 
 REGISTRY: dict[str, tuple[str, str]] = {
     "list": ("kvmctl.commands.host.list:list_", "List the configured hosts, and whether they answer."),
-    "show": ("kvmctl.commands.host.show:show", "Show a host: versions, CPUs, memory, what guests can have, networks and pools."),
+    "show": (
+        "kvmctl.commands.host.show:show",
+        "Show a host: versions, CPUs, memory, what guests can have, networks and pools.",
+    ),
     "check": ("kvmctl.commands.host.check:check", "Find what is wrong with a host, and how to mend it."),
 }
 

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
+from re import fullmatch
 from typing import ClassVar
 from xml.etree.ElementTree import Element, SubElement
 
 from kvmctl.spec.declare import beside, group, scalar, through
-from kvmctl.spec.kinds import BOOLEAN, ON_OFF, PATH, WORD, boolean, choice, integer, pattern
+from kvmctl.spec.kinds import BOOLEAN, ON_OFF, PATH, Kind, boolean, choice, integer
 from kvmctl.spec.lenses import Marked, Scalar, prune
 
 AGENT = "org.qemu.guest_agent.0"
 VIDEO = choice("virtio", "vga", "qxl", "bochs", "ramfb", "cirrus", "none", "vmvga", "gop", "xen", "vbox")
-LISTEN = pattern("an address to listen on", "[0-9A-Za-z.:%_-]+", "127.0.0.1")
+
+
+def _address(value: str) -> str:
+    """An IP address, or the name of a host."""
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        if value.replace(".", "").isdecimal() or not fullmatch(r"[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?", value):
+            raise ValueError(f"'{value[:80]}' is not an IP address or host name; write for example 127.0.0.1") from None
+    return value
+
+
+LISTEN = Kind(what="an IP address or host name", schema={"type": "string"}, parse=_address, load=_address)
+VIRTIO = choice("virtio", "virtio-transitional", "virtio-non-transitional")
+TPM = choice("tpm-crb", "tpm-tis", "tpm-spapr", "spapr-tpm-proxy")
+SCSI = choice(
+    *("virtio-scsi", "virtio-transitional", "virtio-non-transitional", "lsilogic", "lsisas1068", "lsisas1078"),
+    *("buslogic", "vmpvscsi", "ibmvscsi", "ncr53c90", "dc390", "am53c974", "auto"),
+)
 
 
 @group
@@ -72,7 +92,7 @@ class Rng:
     SHORTHAND: ClassVar = "enabled"
 
     enabled: bool | None = beside(BOOLEAN, "false: none. Left out, a VM has one.")
-    model: str | None = scalar("@model", WORD, "virtio if left out.")
+    model: str | None = scalar("@model", VIRTIO, "virtio if left out.")
     source: str | None = through(
         Marked("backend", {"model": "random"}, Scalar(".", PATH)), PATH, "Device of the host; /dev/urandom if left out."
     )
@@ -88,6 +108,11 @@ class Balloon:
     autodeflate: bool | None = scalar("@autodeflate", ON_OFF, "Give memory back to a guest that runs out of it.")
     stats_period: int | None = scalar("stats/@period", integer(0, 3600), "Seconds between the guest's memory reports.")
 
+    def check(self) -> Iterator[tuple[str, str, str]]:
+        for name in ("autodeflate", "stats_period"):
+            if self.enabled is False and getattr(self, name) is not None:
+                yield name, f"{name} is for a balloon, and there is none", "leave it out"
+
 
 @group
 class Tpm:
@@ -96,7 +121,7 @@ class Tpm:
     SHORTHAND: ClassVar = "enabled"
 
     enabled: bool | None = beside(BOOLEAN, "true: a TPM 2.0.")
-    model: str | None = scalar("@model", WORD, "tpm-crb if left out.")
+    model: str | None = scalar("@model", TPM, "tpm-crb if left out.")
     version: str | None = through(
         Marked("backend", {"type": "emulator"}, Scalar("@version", choice("1.2", "2.0"))),
         choice("1.2", "2.0"),
@@ -110,7 +135,7 @@ class Controller:
 
     CONSTANTS: ClassVar = {"type": "scsi"}
 
-    model: str | None = scalar("@model", WORD, "virtio-scsi, lsilogic and others.", example="virtio-scsi")
+    model: str | None = scalar("@model", SCSI, "The controller.", example="virtio-scsi")
     index: int | None = scalar("@index", integer(0, 255), "Number of the controller.")
 
 

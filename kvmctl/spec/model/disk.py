@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmctl.spec.declare import beside, group, nested, scalar, through, unmapped
-from kvmctl.spec.kinds import BOOLEAN, LINE, NAME, PATH, SIZE, choice, integer, pattern
+from kvmctl.spec.kinds import BOOLEAN, NAME, PATH, SIZE, choice, integer, pattern
 from kvmctl.spec.lenses import Flag, find, prune, require
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 BYTES = replace(SIZE, load=lambda text: int(text) or None, dump=str)
-TARGET = pattern("a disk name", "[a-z]{2,3}[a-z]{1,3}", "vda")
+TARGET = pattern("a disk name", "(vd|sd|hd|fd|xvd|ubd)[a-z]{1,3}", "vda")
 FORMAT = choice("qcow2", "raw", "qcow", "qed", "vmdk", "vdi", "vhdx", "vpc", "luks", "dmg", "bochs", "cloop")
 BUS = choice("virtio", "scsi", "sata", "usb", "ide", "fdc", "sd", "xen")
 CACHE = choice("none", "writeback", "writethrough", "directsync", "unsafe", "default")
 RATE = integer(1, 2**40)
+SERIAL = pattern("a serial number of letters, digits, spaces and _.+-", r"[A-Za-z0-9_.+-][A-Za-z0-9_.+ -]*", "ROOT-1")
 
 
 def known_format(path: str) -> str | None:
@@ -129,7 +130,7 @@ class Disk:
     )
     readonly: bool | None = through(Flag("readonly"), BOOLEAN, "The guest cannot write to it.")
     shareable: bool | None = through(Flag("shareable"), BOOLEAN, "Several VMs may use it at once.")
-    serial: str | None = scalar("serial", LINE, "Serial number the guest sees.")
+    serial: str | None = scalar("serial", SERIAL, "Serial number the guest sees.")
     boot_order: int | None = scalar("boot/@order", integer(1, 1000), "Place in the boot order, instead of boot:.")
     limits: Limits | None = nested("iotune", Limits, "Limits by second.")
 

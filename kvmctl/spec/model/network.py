@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from kvmctl.spec.declare import group, nested, scalar, through
-from kvmctl.spec.kinds import BOOLEAN, MAC, NAME, SIZE, Kind, choice, integer
+from kvmctl.spec.kinds import BOOLEAN, MAC, NAME, SIZE, Kind, choice, integer, pattern
 from kvmctl.spec.lenses import Always, Case, Scalar
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 TYPES = ("network", "bridge", "user")
+BRIDGE = pattern("a network interface of Linux", r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}", "br0")
 MODEL = choice(
     *("virtio", "e1000e", "e1000", "igb", "rtl8139", "vmxnet3", "virtio-transitional", "virtio-non-transitional"),
     *("e1000-82544gc", "e1000-82545em", "i82551", "i82557b", "i82559er", "ne2k_pci", "pcnet", "usb-net"),
@@ -20,10 +21,20 @@ MODEL = choice(
 )
 
 
+MOST = 2**41
+
+
 def _rate(value: str) -> int:
     size = int(SIZE.parse(value))
-    if size % 1024:
-        raise ValueError(f"'{value}' is not a whole number of KiB in a second")
+    if size % 1024 or size > MOST:
+        raise ValueError(f"'{value}' is not a whole number of KiB in a second, up to 2TiB")
+    return size
+
+
+def _rate_of(text: str) -> int:
+    size = int(text) * 1024
+    if not 0 < size <= MOST:
+        raise ValueError(text)
     return size
 
 
@@ -32,7 +43,7 @@ RATE = Kind(
     schema=SIZE.schema,
     parse=_rate,
     show=SIZE.show,
-    load=lambda text: int(text) * 1024 or None,
+    load=_rate_of,
     dump=lambda value: str(value // 1024),
 )
 """libvirt counts in KiB a second: https://libvirt.org/formatdomain.html#quality-of-service"""
@@ -60,7 +71,9 @@ class Network:
     network: str | None = through(
         Case("type", ("network",), Scalar("source/@network", NAME)), NAME, "libvirt network.", example="default"
     )
-    bridge: str | None = through(Case("type", ("bridge",), Scalar("source/@bridge", NAME)), NAME, "Bridge of the host.")
+    bridge: str | None = through(
+        Case("type", ("bridge",), Scalar("source/@bridge", BRIDGE)), BRIDGE, "Bridge of the host."
+    )
     user: bool | None = through(
         Case("type", ("user",), Always()),
         BOOLEAN,

@@ -14,6 +14,12 @@ from kvmctl.spec.model.memory import Memory
 from kvmctl.spec.model.processor import Cpu
 from kvmctl.spec.xmltext import parse_raw
 
+ARCH = choice(
+    *("x86_64", "aarch64", "i686", "riscv64", "s390x", "ppc64le", "ppc64", "loongarch64", "armv7l", "armv6l", "armv7b"),
+    *("alpha", "cris", "hppa", "itanium", "lm32", "m68k", "microblaze", "microblazeel", "mips", "mips64", "mips64el"),
+    *("mipsel", "openrisc", "parisc", "parisc64", "ppc", "ppcemb", "riscv32", "s390", "sh4", "sh4eb", "sparc"),
+    *("sparc64", "unicore32", "xtensa", "xtensaeb"),
+)
 ACCELERATOR = choice("auto", "kvm", "tcg", xml={"tcg": "qemu"})
 
 
@@ -57,7 +63,7 @@ class Vm:
         "@type", ACCELERATOR, "kvm (hardware), tcg (emulation), or auto: kvm where the host can. auto if left out."
     )
     arch: str | None = scalar(
-        "os/type/@arch", WORD, "Architecture of the guest; the host's if left out.", example="x86_64"
+        "os/type/@arch", ARCH, "Architecture of the guest; the host's if left out.", example="x86_64"
     )
     machine: str | None = scalar(
         "os/type/@machine",

@@ -1,0 +1,357 @@
+"""The embedded host: libvirt's QEMU driver in the command's own process, with real QEMU. Each command is a process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from kvmctl.errors import HostUnreachable, Refused, UsageError
+from kvmctl.host import embedded
+from kvmctl.host.targets import Target
+from tests import sectors
+from tests.conftest import OwnProcess
+from tests.results import Result
+
+guest = [
+    pytest.mark.guest,
+    pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="needs QEMU"),
+]
+
+
+class Embedded:
+    """An embedded host of the test's own. Call it to call kvmctl."""
+
+    def __init__(self, directory: Path, run: OwnProcess) -> None:
+        self.directory = directory
+        self.root = directory / "embedded"
+        self.run = run
+
+    def __call__(self, command: str, *, exit: int = 0, timeout: float = 60) -> Result:
+        return self.run(command, exit=exit, timeout=timeout)
+
+    def create(self, name: str, kind: str, *, start: bool = True) -> None:
+        self(f"create {sectors.spec(self.directory, name, kind)} {'--start' if start else ''}")
+
+    def qemu(self, name: str) -> int:
+        return int((self.root / f"run/qemu/{name}.pid").read_text())
+
+    def states(self) -> dict[str, str]:
+        return {vm["name"]: vm["state"] for vm in self("list -o json").json}
+
+    def runners(self) -> list[int]:
+        """Processes that hold this host for others."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                words = (entry / "cmdline").read_bytes().decode().split("\0")
+                if any("kvmctl.runner" in word for word in words) and any(str(self.root) in word for word in words):
+                    found.append(int(entry.name))
+        return found
+
+    def until_held(self) -> None:
+        """Come back when a runner has the driver open."""
+        ends = time.monotonic() + 20
+        while True:
+            with open(self.root / "run/qemu/driver.pid", "r+b") as file:
+                try:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def host(run_process: OwnProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Embedded]:
+    # Sockets below the directory need a short path.
+    with tempfile.TemporaryDirectory(prefix="kvmctl-") as directory:
+        monkeypatch.setenv("KVMCTL_STATE_DIR", directory)
+        monkeypatch.setenv("KVMCTL_HOST", "embedded")
+        made = Embedded(Path(directory), run_process)
+        yield made
+        for file in made.root.glob("run/qemu/*.pid"):
+            if file.name != "driver.pid":
+                with suppress(ProcessLookupError):
+                    os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+def seconds(host: Embedded, command: str) -> float:
+    started = time.monotonic()
+    host(command)
+    return time.monotonic() - started
+
+
+class TestWithGuests:
+    pytestmark = guest
+
+    def test_a_vm_outlives_the_commands(self, host: Embedded) -> None:
+        host.create("web1", "obedient", start=False)
+        assert host("start web1 --paused -o json").json["state"] == "paused"
+        assert host.states() == {"web1": "paused"}
+        assert host("start web1 -o json", exit=5).json["error"]["code"] == "vm-running"
+        assert host("resume web1 -o json").json["state"] == "running"
+        assert host("start web1 -o json").json["changed"] is False
+        pid = host.qemu("web1")
+        assert host("reset web1 -o json").json["state"] == "running"
+        assert host.qemu("web1") == pid
+        time.sleep(1)  # until the guest's first sector runs
+        restarted = host("restart web1 -o json").json
+        assert (restarted["state"], restarted["forced"]) == ("running", False)
+        assert host.qemu("web1") != pid
+        time.sleep(1)
+        stopped = host("stop web1 -o json").json
+        assert (stopped["state"], stopped["changed"], stopped["forced"]) == ("stopped", True, False)
+        assert host.states() == {"web1": "stopped"}
+        assert not host.runners()
+
+    def test_a_guest_that_does_not_hear(self, host: Embedded) -> None:
+        host.create("deaf", "deaf")
+        error = host("stop deaf --timeout 1 -o json", exit=8).json["error"]
+        assert (error["code"], error["vm"]) == ("timed-out", "deaf")
+        assert error["message"] == "was asked to shut down, and is still running after 1 s"
+        assert host.states() == {"deaf": "running"}
+        done = host("stop --force --timeout 1 deaf -o json")
+        assert done.json["forced"] is True
+        assert done.json["seconds"] >= 1
+        assert done.stderr.startswith("deaf: plug pulled after ")
+
+    def test_a_guest_that_powers_off_while_nobody_watches(self, host: Embedded) -> None:
+        host.create("brief", "brief")
+        time.sleep(4)
+        with suppress(ProcessLookupError):
+            os.kill(host.qemu("brief"), 0)  # the process is there until libvirt ends it
+        assert host("list -o json").json[0]["state"] == "stopped", "the first answer is true already"
+        assert host("start brief -o json").json["changed"] is True
+        assert host("wait brief --for stopped --timeout 20 -o json").json["state"] == "stopped"
+
+    def test_a_qemu_that_is_killed_while_nobody_watches(self, host: Embedded) -> None:
+        host.create("web1", "deaf")
+        os.kill(host.qemu("web1"), signal.SIGKILL)
+        assert host.states() == {"web1": "stopped"}
+        assert host("start web1 -o json").json["changed"] is True
+
+    def test_a_qemu_that_hangs_delays_nobody(self, host: Embedded) -> None:
+        host.create("hung", "deaf")
+        host.create("web1", "obedient")
+        before = min(seconds(host, "list") for _ in range(3))
+        os.kill(host.qemu("hung"), signal.SIGSTOP)
+        try:
+            after = [seconds(host, "list") for _ in range(12)]
+            assert min(after) < before + 0.2
+            assert max(after) < before + 2
+            assert host.states() == {"hung": "running", "web1": "running"}
+            host("stop web1")
+            error = host("stop hung --timeout 1 -o json", exit=8, timeout=20).json["error"]
+            assert error["message"] == "its QEMU does not answer, and it is still running after 1 s"
+        finally:
+            os.kill(host.qemu("hung"), signal.SIGCONT)
+        assert host("pause hung -o json").json["state"] == "paused"
+
+    def test_many_commands_at_once_and_none_fails(self, host: Embedded) -> None:
+        host.create("web1", "deaf", start=False)
+        host.create("web2", "deaf", start=False)
+        commands = ["start web1", "list", "start web2", "list", "list", "pause web1", "list -o json"]
+        processes = [(command, host.run.start(command)) for command in commands if not command.startswith("pause")]
+        for command, process in processes:
+            _, stderr = process.communicate(timeout=60)
+            assert process.returncode == 0, (command, stderr)
+        assert host.states() == {"web1": "running", "web2": "running"}
+
+    def test_who_waits_keeps_nobody_out(self, host: Embedded) -> None:
+        host.create("web1", "obedient")
+        host.create("web2", "deaf")
+        waiting = [host.run.start(f"wait {name} --for stopped --timeout 60 -o json") for name in ("web1", "web2")]
+        for _ in range(3):
+            host.until_held()
+            assert seconds(host, "list") < 10
+        assert host("stop web1 -o json").json["forced"] is False
+        host("stop --force --timeout 1 web2")
+        for process in waiting:
+            stdout, stderr = process.communicate(timeout=30)
+            assert process.returncode == 0, stderr
+            assert b'"state": "stopped"' in stdout
+        assert not host.runners()
+
+    def test_what_is_deleted_while_one_waits(self, host: Embedded) -> None:
+        host.create("web1", "deaf", start=False)
+        process = host.run.start("wait web1 --for running --timeout 60 -o json")
+        host.until_held()
+        host("delete web1")
+        stdout, _ = process.communicate(timeout=30)
+        assert process.returncode == 3
+        assert b"was deleted meanwhile" in stdout
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_a_wait_that_is_ended_leaves_nothing(self, host: Embedded, number: int) -> None:
+        host.create("web1", "deaf")
+        process = host.run.start("stop web1 --timeout 60")
+        host.until_held()
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=10)
+        if number == signal.SIGKILL:
+            assert process.returncode == -signal.SIGKILL
+        else:
+            assert process.returncode == 130
+            assert stderr.decode().startswith("error: web1: was asked to shut down; nobody waits")
+        ends = time.monotonic() + 5
+        while host.runners():
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+        assert host.states() == {"web1": "running"}
+
+    def test_a_runner_that_is_killed(self, host: Embedded) -> None:
+        host.create("web1", "deaf")
+        process = host.run.start("wait web1 --for stopped --timeout 60 -o json")
+        host.until_held()
+        [runner] = host.runners()
+        os.kill(runner, signal.SIGKILL)
+        stdout, _ = process.communicate(timeout=10)
+        assert process.returncode == 7
+        assert b"host-unreachable" in stdout
+
+    @pytest.mark.parametrize("delay", [0.1, 0.2, 0.3, 0.4])
+    def test_killed_in_the_middle(self, host: Embedded, delay: float) -> None:
+        host.create("web1", "deaf", start=False)
+        process = host.run.start("start web1")
+        time.sleep(delay)
+        process.kill()
+        process.communicate()
+        state = host.states()["web1"]
+        assert state in ("running", "stopped")
+        assert host("start web1 -o json").json["changed"] is (state == "stopped")
+        assert host("stop --force --timeout 1 web1 -o json").json["state"] == "stopped"
+
+    def test_a_restart_needs_a_stop_first(self, host: Embedded) -> None:
+        host.create("web1", "deaf")
+        pid = host.qemu("web1")
+        assert host("restart web1 --timeout 1 -o json", exit=8).json["error"]["code"] == "timed-out"
+        assert host.qemu("web1") == pid
+        assert host("restart web1 --timeout 1 --force -o json").json["forced"] is True
+        assert host.qemu("web1") != pid
+
+    def test_nothing_starts_vms_with_it(self, host: Embedded) -> None:
+        host.create("web1", "deaf", start=False)
+        assert host("autostart web1 -o json", exit=5).json["error"]["code"] == "not-supported"
+        assert host("autostart web1 --off -o json").json["autostart"] is False
+
+
+def test_an_empty_one(host: Embedded) -> None:
+    assert host("list -o json").json == []
+    assert host("list").stderr == "", "libvirt says nothing on the screen"
+    assert host.root.stat().st_mode & 0o777 == 0o700
+    assert host("start nosuch", exit=3).stderr.startswith("error: nosuch: embedded has no VM of that name")
+    assert host("wait nosuch --for stopped", exit=3).stderr.startswith("error: nosuch: ")
+
+
+def test_another_kvmctl_does_not_finish(host: Embedded) -> None:
+    host("list")
+    with open(host.root / "turn.lock", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        started = time.monotonic()
+        error = host("list --timeout 1 -o json", exit=8).json["error"]
+        assert time.monotonic() - started < 4
+        assert error["code"] == "host-busy"
+        assert host("wait web1 --for stopped --timeout 1 -o json", exit=8).json["error"]["code"] == "host-busy"
+        process = host.run.start("list")
+        time.sleep(0.7)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=5)
+        assert process.returncode == 130
+
+
+def test_another_program_holds_it(host: Embedded) -> None:
+    host("list")
+    with open(host.root / "run/qemu/driver.pid", "r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        error = host("list --timeout 1 -o json", exit=8).json["error"]
+    assert error["code"] == "host-busy"
+    assert "another program" in error["message"]
+
+
+def test_what_it_does_not_have(host: Embedded) -> None:
+    """Networks and pools are a daemon's. The error says so, whatever asks for them."""
+    done = subprocess.run(
+        [
+            host.run.python,
+            "-c",
+            "from kvmctl.host.targets import select\n"
+            "from kvmctl.host.connection import connect\n"
+            "from kvmctl.errors import Refused\n"
+            "with connect(select(())[0]) as host:\n"
+            "    try:\n"
+            "        from kvmctl.host.connection import translated\n"
+            "        with translated(): host.conn.networkLookupByName('default')\n"
+            "    except Refused as error: print(error.code, '|', error.hint, flush=True)\n"
+            "    import os; os._exit(0)\n",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout.startswith("not-supported | "), done.stderr
+
+
+def target(root: str) -> Target:
+    return Target("embedded", f"qemu:///embed?root={root}")
+
+
+def test_a_path_that_is_too_long_for_sockets(tmp_path: Path) -> None:
+    with pytest.raises(Refused) as caught:
+        embedded.prepare("/" + "x" * embedded.LONGEST_ROOT)
+    assert caught.value.code == "not-supported"
+    assert "KVMCTL_STATE_DIR" in caught.value.hint
+    assert not (tmp_path / "etc").exists()
+
+
+@pytest.mark.parametrize("uri", ["qemu:///embed", "qemu:///embed?root=relative", "qemu:///embed?root="])
+def test_a_uri_without_a_directory(uri: str) -> None:
+    with pytest.raises(UsageError):
+        embedded.root_of(Target(uri, uri))
+
+
+def test_the_directory_of_a_uri() -> None:
+    assert embedded.root_of(target("/srv/a%20b%25/")) == "/srv/a b%"
+
+
+class TestSettings:
+    """What the driver is told in its qemu.conf."""
+
+    @pytest.fixture
+    def root(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory(prefix="kvmctl-") as directory:
+            yield Path(directory)
+
+    def text(self, root: Path) -> str:
+        embedded.prepare(str(root))
+        return (root / "etc/qemu.conf").read_text()
+
+    def test_of_root_and_of_others(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "geteuid", lambda: 1000)
+        assert 'stdio_handler = "file"' in self.text(root)
+        assert "user" not in self.text(root).replace("user-mode", "")
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        assert 'user = "root"' in self.text(root), "what kvmctl wrote itself it writes anew"
+
+    def test_the_users_own_stay(self, root: Path) -> None:
+        changed = self.text(root).partition("\n")[2] + "max_core = 0\n"
+        (root / "etc/qemu.conf").write_text(changed)
+        assert self.text(root) == changed
+
+    def test_a_directory_that_cannot_be_used(self, root: Path) -> None:
+        (root / "file").write_text("")
+        with pytest.raises(HostUnreachable) as caught:
+            embedded.prepare(str(root / "file"))
+        assert "KVMCTL_STATE_DIR" in caught.value.hint
