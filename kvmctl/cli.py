@@ -101,13 +101,13 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _open_streams() -> None:
-    """Whoever started us may have closed a standard stream; the next file opened, a connection say, would take its place."""
+    """Open what was closed when we were started, lest the next connection takes the place of a standard stream."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             with suppress(OSError):
                 if os.open(os.devnull, os.O_RDWR) != number:
                     continue
-            setattr(sys, name, open(number, "w" if number else "r"))  # noqa: SIM115, PTH123
+            setattr(sys, name, open(number, "w" if number else "r"))  # noqa: SIM115
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -65,7 +65,6 @@ class UsageError(KvmctlError):
     exit_code = 2
     codes: ClassVar[dict[str, str]] = {
         "usage": "The command line is wrong: an unknown command, option or value.",
-        "bad-name": "A VM name has characters that a name cannot have.",
         "bad-config": "The configuration file is wrong.",
     }
 
@@ -152,7 +151,6 @@ class Refused(KvmctlError):
         "vm-half-created": "A create was interrupted; run it again to finish it, or delete the VM.",
         "disk-in-use": "A disk is used by another VM, directly or as backing image.",
         "unsafe-uri": "A libvirt URI has a part that runs commands or switches checks off.",
-        "no-terminal": "This needs a terminal, or an explicit answer on the command line.",
         "console-busy": "Another client is connected to the console.",
         "not-supported": "This host, or this kind of connection, cannot do it.",
         "no-space": "There is not enough room on the file system.",

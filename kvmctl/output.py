@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from kvmctl.errors import KvmctlError
 
 Item = Mapping[str, Any]
@@ -109,6 +111,7 @@ class Output:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self._bar: Progress | None = None
 
     @property
     def machine(self) -> bool:
@@ -212,19 +215,22 @@ class Output:
         return error.exit_code
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[Callable[[float], None]]:
-        """A bar for long work, on stderr and only on a terminal; yields a function that takes the part done, 0 to 1."""
-        if self.settings.quiet or self.machine or not sys.stderr.isatty():
-            self.say(title)
-            yield lambda part: None
+    def progress(self, title: str) -> Iterator[None]:
+        """A line that shows that long work goes on, and for how long: on stderr, and only on a terminal."""
+        if self.settings.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+            yield
             return
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task(title, total=None)
-            yield lambda part: bar.update(task, total=1.0, completed=part)
+            self._bar = bar
+            bar.add_task(printable(title), total=None)
+            try:
+                yield
+            finally:
+                self._bar = None
 
     def flush(self) -> None:
         """Make sure that the answer has left; a full disk or a closed pipe shows here."""
@@ -243,7 +249,11 @@ class Output:
     def _talk(self, line: str) -> None:
         with suppress(OSError):  # a full disk or a closed pipe shows when the answer ends
             sys.stdout.flush()
-        print(printable(line), file=sys.stderr, flush=True)
+        text = "\n".join(map(printable, line.split("\n")))
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def _lines(self, lines: Iterable[str]) -> None:
         for line in lines:

@@ -21,9 +21,9 @@ PROGRAMS = {
 }
 
 
-def image(directory: Path, kind: str) -> Path:
+def image(directory: Path, name: str, kind: str) -> Path:
     """A raw disk with the guest in its first sector."""
-    path = directory / f"{kind}.img"
+    path = directory / f"{name}.img"
     sector = bytes.fromhex(PROGRAMS[kind]).ljust(510, b"\0") + b"\x55\xaa"
     path.write_bytes(sector.ljust(1 << 20, b"\0"))
     return path
@@ -38,7 +38,7 @@ def spec(directory: Path, name: str, kind: str) -> Path:
         machine: pc
         cpu: 1
         memory: 16MiB
-        disks: [{{path: {image(directory, kind)}, format: raw}}]
+        disks: [{{path: {image(directory, name, kind)}, format: raw}}]
         """
     path.write_text(textwrap.dedent(text))
     return path

@@ -7,6 +7,7 @@ the command's own error; of several, each failure is told and the command ends w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kvmctl import parallel
@@ -56,7 +57,8 @@ def each(
             app.output.failure(_error(outcome, name))
 
     waiting = place is not None
-    with place() if place else app.host(readonly=readonly) as here:
+    shown = app.output.progress(f"waiting for {', '.join(map(name, things))}") if waiting else nullcontext()
+    with place() if place else app.host(readonly=readonly) as here, shown:
         outcomes, left = parallel.run(
             things,
             lambda thing, work: deed(here, thing, work),

@@ -21,8 +21,8 @@ def validate(app: App, specs: tuple[str, ...], settings: tuple[str, ...]) -> Non
     """Check specs; say all mistakes with their places.
 
     SPEC is a file, or - for standard input. No host is asked: what depends on one is checked by 'kvmctl create
-    --dry-run'. Every mistake of every spec is told at once, with file, line, column and key, the line itself and what to
-    write instead.
+    --dry-run'. Every mistake of every spec is told at once, with file, line, column and key, the line itself and what
+    to write instead.
 
     With -o json it prints an object per spec with the fields name, file and valid; if there are mistakes, an error
     object whose field where lists them. The exit code is then 4.

@@ -1,7 +1,7 @@
 """What libvirt gives back after define reads as the same spec: the second law on libvirt's own echo.
 
-On libvirt's test driver, which parses, fills in and formats domains with the code of the real drivers. What the spec says
-must come back as it was said; what libvirt adds is its own.
+On libvirt's test driver, which parses, fills in and formats domains with the code of the real drivers. What the spec
+says must come back as it was said; what libvirt adds is its own.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def differences(said: Any, echoed: Any, path: str = "") -> list[str]:
         else:
             for item in mine:
                 candidates: list[list[str]] = [differences(item, other, f"{here}[]") for other in theirs or ()]
-                found += min(candidates, key=len, default=[f"{here}: {item!r} is gone"])
+                found += sorted(candidates, key=len)[0] if candidates else [f"{here}: {item!r} is gone"]
     return found
 
 
