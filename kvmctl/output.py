@@ -94,6 +94,11 @@ def size(value: int | None) -> str:
     return f"{amount:.1f}".removesuffix(".0") + unit
 
 
+def is_failure(item: Item) -> bool:
+    """True for what stands in an answer for a thing that failed: its error is an object."""
+    return isinstance(item.get("error"), Mapping)
+
+
 def aligned(items: Sequence[Item], fields: Sequence[Field]) -> list[str]:
     """The lines of a table without colours, the headings first."""
     rows = [[field.text(item) for field in fields] for item in items]
@@ -126,7 +131,7 @@ class Output:
         if self.machine:
             self._document(list(items))
         elif form == "name":
-            self._lines(plain(item.get("name")) for item in items if "error" not in item)
+            self._lines(plain(item.get("name")) for item in items if not is_failure(item))
         else:
             self._table(items, [field for field in fields if form == "wide" or not field.wide])
 
@@ -147,7 +152,7 @@ class Output:
         elif self.machine or self.settings.output == "name":
             self.items(items, ())
         else:
-            for number, item in enumerate(item for item in items if "error" not in item):
+            for number, item in enumerate(item for item in items if not is_failure(item)):
                 self._lines([""] * bool(number))
                 self._lines(lines(item, self.settings.output == "wide"))
 
@@ -166,7 +171,7 @@ class Output:
         if self.machine:
             self._document(items[0] if single and items else list(items))
         elif self.settings.output == "name":
-            self._lines(plain(item.get("name")) for item in items if "error" not in item)
+            self._lines(plain(item.get("name")) for item in items if not is_failure(item))
 
     def text(self, text: str, item: Item | None = None) -> None:
         """An answer that is a text already (XML, a spec); -o json and yaml wrap it as `item` says, if it says."""

@@ -24,6 +24,9 @@ AT_ONCE = 8
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+GLANCE = 0.5
+"""A signal that comes just before the main thread goes to sleep does not wake it; it sleeps no longer than this."""
+
 UNDO_SECONDS = 20.0
 """How long interrupted work gets to undo what it did; a second Ctrl-C ends the wait."""
 
@@ -101,7 +104,7 @@ def run(
             next_end = min(work.ends for _, work in under_way) + grace
             if not any(outcome.finished for outcome, _ in under_way):
                 with suppress(queue.Empty):
-                    bell.get(timeout=max(0.01, next_end - time.monotonic()))
+                    bell.get(timeout=min(GLANCE, max(0.01, next_end - time.monotonic())))
             for outcome, work in [*under_way]:
                 if not outcome.finished and time.monotonic() < work.ends + grace:
                     continue

@@ -26,8 +26,11 @@ STRICT = os.geteuid() == 0 or os.environ.get("CI") == "true"
 
 
 def pytest_configure() -> None:
-    # Whoever runs this in the background may have it ignore Ctrl-C, and so would everything that tests start.
+    # Whoever runs this in the background, or with nohup, has it ignore signals; what tests start would ignore them too.
+    # A handler of our own is not handed down.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,6 +39,12 @@ class _Call(Generic[Result]):
         self.done.set()
 
 
+def check_cancelled(work: Work | None) -> None:
+    """Raise if the work was interrupted. Its time limit is for others to watch, who know what to say of it."""
+    if work is not None and work.cancelled.is_set():
+        raise Interrupted("interrupted", "interrupted")
+
+
 def call(
     function: Callable[[], Result],
     seconds: float,
@@ -64,8 +70,7 @@ def call(
     ends = time.monotonic() + seconds
     try:
         while not made.done.wait(min(GLANCE, max(0.0, ends - time.monotonic()))):
-            if work is not None and work.cancelled.is_set():
-                raise Interrupted("interrupted", "interrupted")
+            check_cancelled(work)
             if time.monotonic() >= ends:
                 raise TimeoutError
     except BaseException:

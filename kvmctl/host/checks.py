@@ -70,5 +70,5 @@ def _answers(target: Target, work: Work) -> Known:
     from kvmctl.host.connection import connect
     from kvmctl.host.offers import check_facts
 
-    with connect(target, timeout=work.remaining(), work=work) as host:
+    with connect(target, timeout=work.limit, work=work) as host:
         return check_facts(host)

@@ -26,7 +26,7 @@ QUIET_STATES = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_NOSTATE)
 
 def glance(target: Target, work: Work) -> dict[str, Any]:
     """What a list of hosts shows of one that answers."""
-    with connect(target, timeout=work.remaining(), readonly=True, work=work) as host:
+    with connect(target, timeout=work.limit, readonly=True, work=work) as host:
         found = offers.hypervisor_version(host)
         return {
             "name": target.name,
@@ -48,7 +48,7 @@ def out_of_reach(target: Target, error: str) -> dict[str, Any]:
 
 def describe(target: Target, work: Work) -> dict[str, Any]:
     """All that `host show` shows."""
-    with connect(target, timeout=work.remaining(), work=work) as host:
+    with connect(target, timeout=work.limit, work=work) as host:
         with translated(doing="ask the host what it offers", host=host.name):
             capabilities = ElementTree.fromstring(host.conn.getCapabilities())
             name, kind = host.conn.getHostname(), host.conn.getType()

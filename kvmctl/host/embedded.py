@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kvmctl.errors import HostUnreachable, Refused, TimedOut, UsageError
@@ -73,7 +74,7 @@ def open_driver(
     prepare(root)
     with _opening:
         if root not in _turns:
-            check = work.check if work else lambda: None
+            check = partial(bounded.check_cancelled, work)
             ends = time.monotonic() + (timeout or QUEUE_SECONDS)
             turn = Queue(root).take(timeout or QUEUE_SECONDS, patient=patient, check=check)
             _wait_for_driver(root, ends, check)

@@ -134,7 +134,7 @@ def _boot(domain: Element) -> list[str]:
     kinds = [boot.get("dev", "") for boot in domain.findall("os/boot")]
     numbered = [
         (_number(boot.get("order")) or 0, name)
-        for device in (domain.find("devices") or ())
+        for device in domain.iterfind("devices/*")
         for boot in device.findall("boot")
         for name in [_attribute(device, "target", "dev") or _attribute(device, "mac", "address") or device.tag]
     ]

@@ -106,9 +106,9 @@ class Watch:
             self.changed.notify_all()
 
     def fail(self, failure: KvmctlError) -> None:
-        """Let every wait end with this error."""
+        """Let every wait end with this error, unless one said before what is wrong."""
         with self.changed:
-            self.failure = failure
+            self.failure = self.failure or failure
             self.changed.notify_all()
 
     def _check(self, work: Work, name: str) -> None:

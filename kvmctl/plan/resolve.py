@@ -61,7 +61,7 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
         rng=_with(vm.rng or (Rng(),), model="virtio", source="/dev/urandom"),
         tpm=_with(vm.tpm, model="tpm-crb", version="2.0"),
         balloon=vm.balloon and replace(vm.balloon, enabled=vm.balloon.enabled is not False),
-        inputs=vm.inputs or ((Input(type="tablet", bus="usb"),) if vm.graphics and arch in X86 else ()),
+        inputs=vm.inputs or ((Input(type="tablet", bus="usb"),) if _has_screen(vm) and arch in X86 else ()),
     )
     if vm.firmware and vm.firmware.secure_boot and vm.firmware.enrolled_keys is None:
         vm = replace(vm, firmware=replace(vm.firmware, enrolled_keys=True))
@@ -87,6 +87,10 @@ def explicit(vm: Vm) -> Vm:
         serial=vm.serial or (Serial(enabled=False),),
         rng=vm.rng or (Rng(enabled=False),),
     )
+
+
+def _has_screen(vm: Vm) -> bool:
+    return any(screen.type != "none" for screen in vm.graphics)
 
 
 def _accelerator(vm: Vm, arch: str, facts: HostFacts, notes: list[str]) -> str:
@@ -240,6 +244,7 @@ def canonical(vm: Vm) -> Vm:
         vm = replace(vm, cpu=replace(vm.cpu, model=None))
     if vm.machine == "default":
         vm = replace(vm, machine=None)
+    vm = replace(vm, graphics=tuple(screen for screen in vm.graphics if screen.type != "none"))
     if vm.firmware and vm.firmware.type == "bios":
         vm = replace(vm, firmware=replace(vm.firmware, type=None))
     return _without_refusals(replace(vm, agent=vm.agent or None))  # type: ignore[no-any-return]

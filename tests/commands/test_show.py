@@ -15,7 +15,7 @@ from tests.conftest import InProcess
 
 DEVICES = """
 <title>A web server</title>
-<description>Serves what is asked for, with a sentence that goes on for so long that it cannot stand on one line.</description>
+<description>Serves what is asked for, with a sentence that goes on until it cannot stand on one line.</description>
 <vcpu current='1'>2</vcpu>
 <cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0-1'/></cputune>
 <devices>
@@ -58,8 +58,9 @@ def test_a_running_vm(run: InProcess, vms: Vms) -> None:
     assert [disk["source"] for disk in shown["disks"]] == ["/images/web1.qcow2"]
     assert shown["devices"][0]["address"] == "0000:3b:00.0"
     assert shown["pins"]["vcpus"] == {"0": "1"}
-    assert shown["addresses"] == [found["address"] for found in shown["networks"][0]["addresses"]]
-    assert shown["addresses"]
+    found = [found["address"] for card in shown["networks"] for found in card["addresses"]]
+    assert shown["addresses"] == found
+    assert found[0].startswith("192.168.122.")
     assert shown["next_boot"]["memory"] == shown["memory"]
     assert shown["differences"] == []
     assert run(f"show {domain.UUIDString().upper()} -o json").json == shown
@@ -79,7 +80,7 @@ def test_for_people(run: InProcess, vms: Vms) -> None:
         "  memory         1MiB",
         "  pins           vcpus 0 on 1; emulator on 0-1",
         "  graphics       vnc at 127.0.0.1:5901",
-        "  console        isa-serial (pty), log /log/web1",
+        "  console        serial (pty), log /log/web1",
         "  DISK  DEVICE  BUS     FORMAT  SOURCE",
         "  vda   disk    virtio  qcow2   /images/web1.qcow2",
         "  pci     0000:3b:00.0  -       yes",

@@ -49,6 +49,11 @@ def test_what_the_user_said_stays() -> None:
     assert [(rng.source, rng.model) for rng in settled.rng] == [("/dev/hwrng", "virtio")]
 
 
+def test_no_screen_can_be_asked_for() -> None:
+    settled = resolve(vm("graphics: none"), KVM).vm
+    assert (settled.graphics, settled.inputs) == ((), ())
+
+
 @pytest.mark.parametrize("key", ["serial: false", "rng: false", "features: {acpi: false, apic: false}"])
 def test_what_is_filled_in_can_be_refused(key: str) -> None:
     settled = resolve(vm(key), KVM).vm

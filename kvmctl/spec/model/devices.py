@@ -41,7 +41,7 @@ class Graphics:
 
     SHORTHAND: ClassVar = "type"
 
-    type: str | None = scalar("@type", choice("vnc", "spice"), "The protocol.", example="vnc")
+    type: str | None = scalar("@type", choice("vnc", "spice", "none"), "The protocol; none: no screen.", example="vnc")
     listen: str | None = scalar("@listen", LISTEN, "Address of the host to listen on; 127.0.0.1 if left out.")
     port: int | None = scalar("@port", integer(1, 65535), "Port; a free one from 5900 if left out.")
 

@@ -1,0 +1,278 @@
+"""`kvmctl console` with real guests whose shell is on the serial line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.guest import UP
+from tests.lab.hosts import Host, inner
+from tests.lab.waiting import until, until_said
+from tests.person import Person
+from tests.results import Result
+
+LIMIT = 60.0
+WHERE = {"local": "qemu:///system", "tcp": "host2", "embedded": "embedded"}
+
+
+class Vm:
+    """A guest that is up, on one kind of host; kvmctl is called on host1."""
+
+    def __init__(self, host1: Host, uri: str) -> None:
+        self.host = host1
+        self.uri = uri
+
+    def __call__(self, command: str, **options: Any) -> Result:
+        return self.host.kvmctl(f"--host {self.uri} {command}", **options)
+
+    def console(self, person: Person, *options: str) -> subprocess.Popen[bytes]:
+        """A console on this person's terminal, once it is connected."""
+        process = self.start(*options, stdin=person.terminal, stdout=person.terminal, stderr=person.terminal)
+        person.sees("Connected to web1; press ^] to leave")
+        person.waits_until_raw()
+        return process
+
+    def start(self, *options: str, **streams: Any) -> subprocess.Popen[bytes]:
+        return self.host.start_kvmctl(["--host", self.uri, "console", "web1", *options], **streams)
+
+
+@pytest.fixture(params=WHERE)
+def vm(
+    request: pytest.FixtureRequest, host1: Host, host2: Host, guest_spec: Callable[..., Path], tmp_path: Path
+) -> Iterator[Vm]:
+    vm = Vm(host1, WHERE[request.param])
+    vm(f"create {guest_spec('web1')} --start")
+    until_said(tmp_path / "web1.log", UP)
+    yield vm
+    vm("delete web1 --force", exit=None)
+
+
+@pytest.fixture
+def local(host1: Host, guest_spec: Callable[..., Path], tmp_path: Path) -> Vm:
+    vm = Vm(host1, WHERE["local"])
+    vm(f"create {guest_spec('web1')} --start")
+    until_said(tmp_path / "web1.log", UP)
+    return vm
+
+
+def asks(person: Person, command: str, answer: str) -> None:
+    """The guest answers a command. It may ask the terminal where its cursor is before it reads on."""
+    person.type(f"{command}\n")
+    person.sees(answer)
+
+
+def test_a_person_works_on_the_console_and_leaves(vm: Vm) -> None:
+    with Person() as person:
+        before = person.modes
+        process = vm.console(person)
+        asks(person, "echo $((6*7))-guests", "42-guests")
+        person.sees("guest# ")
+        person.type("echo on; cat\n")
+        person.sees("on\r\n")
+        person.type("hello\n")
+        person.sees("hello\r\nhello\r\n")
+        person.type("\x03")
+        person.sees("guest# ")
+        asks(person, "echo still $((40+2))", "still 42")
+        assert vm("list -o json", timeout=30).json[0]["state"] == "running", "others may use the host meanwhile"
+        person.type("\x1d")
+        assert process.wait(LIMIT) == 0
+        person.sees("web1: left the console")
+        assert person.modes == before
+    assert "left 42" in vm("console web1", input="echo left $((40+2))\n").stdout
+
+
+def test_a_script_gets_the_answer(vm: Vm) -> None:
+    done = vm("console web1 --linger 1", input="echo $((6*7))-first; sleep 0.5; echo $((6*7))-second\n")
+    assert "42-first" in done.stdout
+    assert "42-second" in done.stdout
+    assert done.stderr == ""
+
+
+def test_it_ends_when_the_guest_powers_off(vm: Vm, tmp_path: Path) -> None:
+    with Person() as person:
+        before = person.modes
+        process = vm.console(person)
+        person.type("poweroff -f\n")
+        person.sees("reboot: Power down")
+        person.sees("web1 ended: shut down")
+        assert process.wait(LIMIT) == 0
+        assert person.modes == before
+    assert vm("list -o json").json[0]["state"] == "stopped"
+
+
+def test_it_ends_when_the_plug_is_pulled(vm: Vm) -> None:
+    process = vm.start("--linger", "inf", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"echo $((6*7))-ready\n")
+    process.stdin.flush()
+    seen = b""
+    while b"42-ready" not in seen:
+        seen += os.read(process.stdout.fileno(), 4096)
+    vm("stop web1 --force --timeout 0.1")
+    _, said = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+    assert said == b"web1 ended: forced off\n"
+
+
+def test_a_console_is_one_client_s(vm: Vm) -> None:
+    with Person() as first, Person() as second:
+        before = first.modes
+        process = vm.console(first)
+        refused = vm("console web1 -o json", exit=5).json["error"]
+        assert (refused["code"], refused["hint"]) == ("console-busy", "kvmctl console web1 --force")
+        asks(first, "echo $((6*7))-here", "42-here")
+
+        other = vm.console(second, "--force")
+        first.sees("another client took its console over")
+        assert process.wait(LIMIT) == 5
+        assert first.modes == before
+        asks(second, "echo $((6*7))-there", "42-there")
+        second.type("\x1d")
+        assert other.wait(LIMIT) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_puts_the_terminal_back(local: Vm, number: signal.Signals) -> None:
+    with Person() as person:
+        before = person.modes
+        process = local.console(person)
+        os.kill(inner(process), number)
+        process.wait(LIMIT)
+        assert person.modes == before
+    assert "42-free" in local("console web1", input="echo $((6*7))-free\n").stdout, "the console is free again"
+
+
+def test_ctrl_c_of_a_script_ends_it(local: Vm) -> None:
+    process = local.start("--linger", "inf", stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(b"\n")
+    process.stdin.flush()
+    os.read(process.stdout.fileno(), 10)
+    os.kill(inner(process), signal.SIGINT)
+    _, said = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130
+    assert b"interrupted" in said
+
+
+def test_the_time_limit(vm: Vm) -> None:
+    process = vm.start("--timeout", "2", stdin=subprocess.PIPE)
+    _, said = _wait(process)
+    assert process.returncode == 8
+    assert b"--timeout" in said
+
+
+def _wait(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """What it said to its end, without closing its input."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.wait(LIMIT)
+    return process.stdout.read(), process.stderr.read()
+
+
+def test_nobody_reads_on(local: Vm) -> None:
+    said = local.host.run(
+        [
+            "sh",
+            "-c",
+            "(yes; sleep 60) | python -m kvmctl -H qemu:///system console web1 --linger inf | head -c 20; echo end",
+        ],
+        timeout=LIMIT,
+        env={"PATH": _path(local)},
+    )
+    assert said.stdout.endswith("end\n")
+
+
+def _path(vm: Vm) -> str:
+    import sys
+
+    return f"{Path(sys.executable).parent}:{vm.host.environment['PATH']}"
+
+
+def test_no_output_is_lost(local: Vm) -> None:
+    """As fast as the guest's serial port goes, while nobody takes it for a while."""
+    count = 400_000
+    command = f"head -c {count} /dev/zero | tr '\\0' x; echo; echo $((6*7))-done\n"
+    process = local.start("--linger", "5", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(command.encode())
+    process.stdin.close()
+    time.sleep(1)
+    seen = b""
+    while b"42-done" not in seen:
+        piece = os.read(process.stdout.fileno(), 65536)
+        assert piece, seen[-200:]
+        seen += piece
+    process.stdout.close()
+    process.wait(LIMIT)
+    answer = seen.partition(b"-done\r\n")[2] or seen
+    assert answer.count(b"x" * count) == 1
+
+
+def test_a_big_paste_is_not_lost(local: Vm) -> None:
+    import hashlib
+
+    pasted = b"".join(b"%07d\n" % number for number in range(20_000))
+    commands = f"stty -echo -icanon -isig; head -c {len(pasted)} | md5sum; stty sane\n".encode()
+    process = local.start("--linger", "10", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdin is not None
+    process.stdin.write(commands)
+    process.stdin.flush()
+    time.sleep(2)
+    said, _ = process.communicate(pasted, timeout=LIMIT)
+    assert hashlib.md5(pasted).hexdigest().encode() in said
+
+
+def test_the_daemon_dies(local: Vm) -> None:
+    with Person() as person:
+        before = person.modes
+        process = local.console(person)
+        local.host.stop_libvirtd(signal.SIGKILL)
+        assert process.wait(LIMIT) == 7
+        person.sees("the connection to the host was lost")
+        assert person.modes == before
+
+
+def test_a_guest_on_a_paused_vm_goes_on_later(local: Vm) -> None:
+    with Person() as person:
+        process = local.console(person)
+        local("pause web1")
+        person.type("echo $((6*7))-late\n")
+        time.sleep(0.5)
+        local("resume web1")
+        person.sees("42-late")
+        person.type("\x1d")
+        assert process.wait(LIMIT) == 0
+
+
+def test_by_uuid_over_ssh(host1: Host, host2: Host, guest_spec: Callable[..., Path], tmp_path: Path) -> None:
+    vm = Vm(host1, "host2-ssh")
+    uuid = vm(f"create {guest_spec('web1')} --start -o json").json["uuid"]
+    until_said(tmp_path / "web1.log", UP)
+    assert "42-ssh" in vm(f"console {shlex.quote(uuid)}", input="echo $((6*7))-ssh\n").stdout
+
+
+def test_nothing_of_an_embedded_console_is_left(host1: Host, guest_spec: Callable[..., Path], tmp_path: Path) -> None:
+    vm = Vm(host1, "embedded")
+    vm(f"create {guest_spec('web1')} --start")
+    until_said(tmp_path / "web1.log", UP)
+    process = vm.start(stdin=subprocess.PIPE)
+    time.sleep(2)
+    os.kill(inner(process), signal.SIGKILL)
+    process.wait(LIMIT)
+    until(
+        lambda: not [arguments for _, _, arguments in host1.processes() if "kvmctl.runner" in " ".join(arguments)],
+        "the helper process ends",
+    )
+    vm("delete web1 --force")
