@@ -78,6 +78,7 @@ def open_driver(
             ends = time.monotonic() + (timeout or QUEUE_SECONDS)
             turn = Queue(root).take(timeout or QUEUE_SECONDS, patient=patient, check=check)
             _wait_for_driver(root, ends, check)
+            _forget_unborn(root)
             _turns[root] = turn
         loop.start()
         conn = _open(target, work)
@@ -141,6 +142,24 @@ def _wait_for_driver(root: str, ends: float, check: Callable[[], object]) -> Non
         time.sleep(GLANCE)
 
 
+def _forget_unborn(root: str) -> None:
+    """Take away the status of VMs whose QEMU never came to life, because a kvmctl was killed while it started them.
+
+    The driver would look for their monitors for 30 seconds, hold everybody up that long who wants to start them, and
+    would not be a bit wiser when our process ends before.
+    """
+    folder = os.path.join(root, "run", "qemu")
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
+        path = os.path.join(folder, name)
+        if not name.endswith(".xml"):
+            continue
+        with open(path, encoding="utf-8", errors="replace") as file:
+            beginning = file.read(1000)
+        status = beginning.partition("<domstatus")[2].partition(">")[0]
+        if " pid='0'" in status and not _lives(_qemu_of(root, name.removesuffix(".xml"))):
+            os.unlink(path)
+
+
 def _settings() -> dict[str, str]:
     return {**SETTINGS, **(ROOT_SETTINGS if os.geteuid() == 0 else {})}
 
@@ -182,9 +201,25 @@ def _is_settled(domain: libvirt.virDomain) -> bool:
 
 def _is_stopped(root: str, name: str) -> bool:
     """True if the QEMU process is held by SIGSTOP or a debugger, and so will not answer."""
-    with suppress(OSError, IndexError):
-        with open(os.path.join(root, "run", "qemu", f"{name}.pid"), encoding="ascii") as file:
-            number = int(file.read())
-        with open(f"/proc/{number}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] in ("T", "t")
-    return False
+    return _process_state(_qemu_of(root, name)) in ("T", "t")
+
+
+def _lives(pid: int) -> bool:
+    return _process_state(pid) not in ("", "Z", "X")
+
+
+def _qemu_of(root: str, name: str) -> int:
+    """The process of a VM as the driver noted it down, or 0."""
+    with (
+        suppress(OSError, ValueError),
+        open(os.path.join(root, "run", "qemu", f"{name}.pid"), encoding="ascii") as file,
+    ):
+        return int(file.read())
+    return 0
+
+
+def _process_state(pid: int) -> str:
+    """The letter that the kernel has for the state of a process; empty if there is none."""
+    with suppress(OSError, IndexError), open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+        return file.read().rpartition(")")[2].split()[0]
+    return ""

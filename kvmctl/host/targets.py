@@ -107,7 +107,10 @@ def _default() -> Target:
         return Target(SYSTEM, SYSTEM)
     if os.geteuid() != 0 and _session_daemon_is_installed(environment):
         return Target(SESSION, SESSION)
-    return embedded_target()
+    target = embedded_target()
+    if any(map(os.path.exists, SYSTEM_SOCKETS)):
+        target.warnings = (f"{SYSTEM} does not answer, or does not let us in: this is the embedded host",)
+    return target
 
 
 def _named(name: str) -> Target:

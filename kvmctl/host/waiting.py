@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from kvmctl.errors import HostUnreachable, Interrupted, KvmctlError, Refused, TimedOut
 from kvmctl.host import bounded, states
 from kvmctl.host.watch import require_known
+from kvmctl.parallel import Work
 
 if TYPE_CHECKING:
     from kvmctl.host.watch import Seen, Watch
-    from kvmctl.parallel import Work
 
 DEAF = (states.PAUSED, states.CRASHED)
 """A guest in one of these does not hear that it should shut down."""
+ASK_AGAIN_SECONDS = 10.0
+"""A guest that is just booting misses its power button, and hears it the next time."""
 
 
 def stop(watch: Watch, name: str, work: Work, *, force: bool = False) -> dict[str, Any]:
@@ -75,10 +77,13 @@ def _shut_down(watch: Watch, vm: Seen, work: Work, *, force: bool) -> bool:
         if vm.state == states.PAUSED:
             hint = f"kvmctl resume {vm.name} first; {hint}"
         raise Refused("vm-not-running", f"is {_told(vm)}: its guest cannot hear us", hint=hint, vm=vm.name)
+    asked = False
     try:
-        asked = _ask(watch, vm, work, force=force)
-        if watch.until(vm, lambda now: now.state in states.OFF, work) is not None:
-            return True
+        while work.remaining():
+            asked = _ask(watch, vm, work, force=force) or asked
+            turn = Work(min(ASK_AGAIN_SECONDS, work.remaining()), work.cancelled)
+            if watch.until(vm, lambda now: now.state in states.OFF, turn) is not None:
+                return True
     except Interrupted:
         raise Interrupted("interrupted", "was asked to shut down; nobody waits for it any longer", vm=vm.name) from None
     if force:

@@ -58,7 +58,9 @@ def _is_default(parent: Element, child: Element) -> bool:
         console = child.tag == "console" and child.find("target[@type='serial']") is not None
         controller = child.tag == "controller" and child.get("type") in AUTOMATIC and child.find("driver") is None
         silent = child.tag == "audio" and child.get("type") == "none"
-        return console or controller or silent or child.tag == "emulator"
+        # Every q35 machine has it; later releases of libvirt say so.
+        watchdog = child.tag == "watchdog" and child.get("model") == "itco" and child.get("action") == "reset"
+        return console or controller or silent or watchdog or child.tag == "emulator"
     return child.tag == "address" and child.get("type") not in (None, "isa")
 
 

@@ -242,3 +242,15 @@ def test_a_configured_uri_that_is_harmless(configuration: Path, uri: str) -> Non
 )
 def test_plain_tcp_is_warned_about(uri: str, count: int) -> None:
     assert len(Target(uri, uri).warnings) == count
+
+
+def test_a_daemon_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its VMs are not those of the embedded host that is used instead."""
+    dead = tmp_path / "libvirt-sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(dead))
+    monkeypatch.setattr(targets, "SYSTEM_SOCKETS", (str(dead),))
+    monkeypatch.setattr(targets, "DAEMONS", ())
+    (target,) = targets.select(())
+    assert target.embedded
+    assert "qemu:///system does not answer" in target.warnings[0]

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,12 +95,13 @@ def provide(cache: Path = CACHE) -> Guest:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix="making-") as making:
             _make(Path(making))
-            _tidy(cache, place.name)
+            _tidy(cache)
             try:
                 (Path(making) / "done").rename(place)
             except OSError:
                 if not place.is_dir():
                     raise
+    place.touch()
     return Guest(kernel=place / "vmlinuz", initrd=place / "initrd")
 
 
@@ -177,11 +179,12 @@ def _load_order(files: dict[str, Path]) -> Iterable[str]:
         yield from visit(wanted)
 
 
-def _tidy(cache: Path, keep: str) -> None:
-    """Remove guests of older recipes."""
-    for old in cache.glob("guest-*"):
-        if old.name != keep:
-            shutil.rmtree(old, ignore_errors=True)
+def _tidy(cache: Path) -> None:
+    """Remove guests that nobody has used for a month, of an older recipe mostly, and what a killed run left."""
+    for kind, days in (("guest-*", 30), ("making-*", 1)):
+        for old in cache.glob(kind):
+            if old.stat().st_mtime < time.time() - days * 86400:
+                shutil.rmtree(old, ignore_errors=True)
 
 
 class Archive:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lab.guest import UP
-from tests.lab.hosts import Host, inner
+from tests.lab.hosts import Host, inner, kill_inner
 from tests.lab.waiting import until, until_said
 from tests.person import Person
 from tests.results import Result
@@ -29,6 +32,7 @@ class Vm:
     def __init__(self, host1: Host, uri: str) -> None:
         self.host = host1
         self.uri = uri
+        self.consoles: list[subprocess.Popen[bytes]] = []
 
     def __call__(self, command: str, **options: Any) -> Result:
         return self.host.kvmctl(f"--host {self.uri} {command}", **options)
@@ -41,7 +45,19 @@ class Vm:
         return process
 
     def start(self, *options: str, **streams: Any) -> subprocess.Popen[bytes]:
-        return self.host.start_kvmctl(["--host", self.uri, "console", "web1", *options], **streams)
+        process = self.host.start_kvmctl(["--host", self.uri, "console", "web1", *options], **streams)
+        self.consoles.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in self.consoles:
+            if process.poll() is None:
+                kill_inner(process)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    with suppress(BrokenPipeError):
+                        stream.close()
+            process.wait(LIMIT)
 
 
 @pytest.fixture(params=WHERE)
@@ -52,15 +68,17 @@ def vm(
     vm(f"create {guest_spec('web1')} --start")
     until_said(tmp_path / "web1.log", UP)
     yield vm
+    vm.close()
     vm("delete web1 --force", exit=None)
 
 
 @pytest.fixture
-def local(host1: Host, guest_spec: Callable[..., Path], tmp_path: Path) -> Vm:
+def local(host1: Host, guest_spec: Callable[..., Path], tmp_path: Path) -> Iterator[Vm]:
     vm = Vm(host1, WHERE["local"])
     vm(f"create {guest_spec('web1')} --start")
     until_said(tmp_path / "web1.log", UP)
-    return vm
+    yield vm
+    vm.close()
 
 
 def asks(person: Person, command: str, answer: str) -> None:
@@ -118,7 +136,8 @@ def test_it_ends_when_the_plug_is_pulled(vm: Vm) -> None:
     seen = b""
     while b"42-ready" not in seen:
         seen += os.read(process.stdout.fileno(), 4096)
-    vm("stop web1 --force --timeout 0.1")
+    vm("pause web1")
+    vm("stop web1 --force --timeout 1")
     _, said = process.communicate(timeout=LIMIT)
     assert process.returncode == 0
     assert said == b"web1 ended: forced off\n"
@@ -194,8 +213,6 @@ def test_nobody_reads_on(local: Vm) -> None:
 
 
 def _path(vm: Vm) -> str:
-    import sys
-
     return f"{Path(sys.executable).parent}:{vm.host.environment['PATH']}"
 
 
@@ -221,11 +238,9 @@ def test_no_output_is_lost(local: Vm) -> None:
 
 
 def test_a_big_paste_is_not_lost(local: Vm) -> None:
-    import hashlib
-
-    pasted = b"".join(b"%07d\n" % number for number in range(20_000))
+    pasted = b"".join(b"%07d\n" % number for number in range(15_000))
     commands = f"stty -echo -icanon -isig; head -c {len(pasted)} | md5sum; stty sane\n".encode()
-    process = local.start("--linger", "10", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = local.start("--linger", "15", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin is not None
     process.stdin.write(commands)
     process.stdin.flush()
@@ -275,4 +290,5 @@ def test_nothing_of_an_embedded_console_is_left(host1: Host, guest_spec: Callabl
         lambda: not [arguments for _, _, arguments in host1.processes() if "kvmctl.runner" in " ".join(arguments)],
         "the helper process ends",
     )
+    vm.close()
     vm("delete web1 --force")

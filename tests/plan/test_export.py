@@ -108,11 +108,11 @@ def test_the_short_form_leaves_out_what_libvirt_adds_and_nothing_else() -> None:
         <controller type='usb' index='0' model='qemu-xhci'/>
         <controller type='scsi' index='0'><driver queues='2'/></controller>
         <console type='pty'><target type='serial' port='0'/></console><audio id='1' type='none'/>
-        <watchdog model='itco' action='reset'/></devices></domain>"""
+        <watchdog model='itco' action='reset'/><watchdog model='i6300esb' action='pause'/></devices></domain>"""
     raw = shorten(export(parse(echo))).raw_xml or ""
-    for kept in ("preserve", "watchdog", "queues='4'".replace("'", '"'), '"scsi"'):
+    for kept in ("preserve", "i6300esb", "queues='4'".replace("'", '"'), '"scsi"'):
         assert kept in raw
-    for dropped in ("poweroff", "emulator", "pci", "usb", "console", "audio", "vda", "check"):
+    for dropped in ("poweroff", "emulator", "pci", "usb", "console", "audio", "vda", "check", "itco"):
         assert dropped not in raw, raw
 
 

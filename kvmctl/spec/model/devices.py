@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 from re import fullmatch
-from typing import ClassVar
+from typing import Any, ClassVar
 from xml.etree.ElementTree import Element, SubElement
 
 from kvmctl.spec.declare import beside, group, scalar, through
@@ -27,6 +27,7 @@ def _address(value: str) -> str:
 
 
 LISTEN = Kind(what="an IP address or host name", schema={"type": "string"}, parse=_address, load=_address)
+PORT = integer(1, 65535)
 VIRTIO = choice("virtio", "virtio-transitional", "virtio-non-transitional")
 TPM = choice("tpm-crb", "tpm-tis", "tpm-spapr", "spapr-tpm-proxy")
 SCSI = choice(
@@ -35,19 +36,40 @@ SCSI = choice(
 )
 
 
+class _Port(Scalar):
+    """libvirt leaves a port alone that stands beside autoport='yes', and gives spice no port at all without either."""
+
+    def get(self, element: Element) -> Any:
+        return None if element.get("autoport") == "yes" else super().get(element)
+
+    def put(self, element: Element, value: Any) -> None:
+        super().put(element, value)
+        if value is None:
+            element.set("autoport", "yes")
+        else:
+            element.attrib.pop("autoport", None)
+
+
 @group
 class Graphics:
     """A screen that is reached over the network."""
 
     SHORTHAND: ClassVar = "type"
+    CONSTANTS: ClassVar = {"autoport": "yes"}
 
     type: str | None = scalar("@type", choice("vnc", "spice", "none"), "The protocol; none: no screen.", example="vnc")
     listen: str | None = scalar("@listen", LISTEN, "Address of the host to listen on; 127.0.0.1 if left out.")
-    port: int | None = scalar("@port", integer(1, 65535), "Port; a free one from 5900 if left out.")
+    port: int | None = through(_Port("@port", PORT), PORT, "Port; a free one from 5900 if left out.")
 
     def check(self) -> Iterator[tuple[str, str, str]]:
         if not self.type:
             yield "", "type is missing", "write type: vnc"
+
+
+def is_known_screen(element: Element) -> bool:
+    """Screens with a port; those without are reached through a socket, or not at all."""
+    has_port = element.get("autoport") == "yes" or (element.get("port") or "").isdecimal()
+    return has_port and element.get("type") in ("vnc", "spice")
 
 
 @group

@@ -94,7 +94,7 @@ class Vm:
         devices.Graphics,
         "Screens; none if left out.",
         key=lambda item: item.type,
-        when=lambda element: element.get("type") in ("vnc", "spice"),
+        when=devices.is_known_screen,
         one=True,
     )
     video: tuple[devices.Video, ...] = listed(
