@@ -36,6 +36,8 @@ def all_states(host: Host) -> list[tuple[libvirt.virDomain, dict[str, int]]]:
 
 def find(host: Host, name: str) -> libvirt.virDomain:
     """The domain of that name or UUID."""
+    if not _can_be_a_name(name):
+        raise not_found(name, host.name, ())
     with translated(vm=name, host=host.name):
         if looks_like_uuid(name):
             try:
@@ -58,6 +60,11 @@ def not_found(name: str, host: str, names: Iterable[str]) -> NotFound:
     near = get_close_matches(name, names, 1)
     hint = f"did you mean '{near[0]}'?" if near else f"kvmctl list -H {host} shows which there are"
     return NotFound("vm-not-found", f"{host} has no VM of that name", hint=hint, vm=printable(name))
+
+
+def _can_be_a_name(name: str) -> bool:
+    """False for what libvirt cannot even be asked for: bytes from the command line that are no text, or a zero byte."""
+    return "\0" not in name and name.encode(errors="ignore").decode() == name
 
 
 def looks_like_uuid(name: str) -> bool:

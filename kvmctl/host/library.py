@@ -19,6 +19,9 @@ if _quieted:
     os.environ.update(_QUIET)
 try:
     import libvirt
+
+    # Without a handler of its own libvirt prints each error before it raises it.
+    libvirt.registerErrorHandler(lambda context, error: None, None)
 except Exception as problem:
     raise KvmctlError(
         "libvirt-missing",
@@ -30,8 +33,5 @@ finally:
         # Not for the programs that we start.
         for _name in _QUIET:
             os.environ.pop(_name, None)
-
-# Without a handler of its own libvirt prints each error before it raises it.
-libvirt.registerErrorHandler(lambda context, error: None, None)
 
 __all__ = ["libvirt"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kvmctl.errors import Conflict, HostUnreachable, KvmctlError, NotFound, Refused, TimedOut, UsageError
 from kvmctl.host.library import libvirt
+from kvmctl.host.targets import EMBEDDED_URI
 
 PREFIXES = (
     "internal error: ",
@@ -32,6 +33,11 @@ PREFIXES = (
     "process exited while connecting to monitor: ",
 )
 """What libvirt puts before the sentence that matters."""
+
+DRIVER = (
+    "install it: libvirt-daemon-driver-qemu and qemu-system-x86 on Debian, libvirt-daemon-driver-qemu and qemu-kvm on "
+    "Fedora, libvirt and qemu-base on Arch; or name another host with -H"
+)
 
 LOST = (
     "end of file while reading",
@@ -93,6 +99,10 @@ def translate_connect(problem: libvirt.libvirtError, *, host: str, uri: str) -> 
         )
     if code in AUTHORISATION or "permission denied" in text:
         return _not_authorised(said, host, "", uri)
+    if uri.startswith(EMBEDDED_URI) and "no connection driver available" in text:
+        return HostUnreachable(
+            "host-unreachable", f"{host}: libvirt's QEMU driver is not installed on this machine", hint=DRIVER
+        )
     if code == libvirt.VIR_ERR_NO_CONNECT or "no connection driver available" in text:
         return UsageError("usage", f"{host}: libvirt knows no such kind of host", hint="kvmctl list -H qemu:///system")
     wrong = code in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
@@ -100,6 +110,8 @@ def translate_connect(problem: libvirt.libvirtError, *, host: str, uri: str) -> 
         return UsageError("usage", f"{host}: {said}", hint="an example of a URI: qemu+ssh://root@host2/system")
     if "certificate" in text or "tls" in text:
         hint = "https://libvirt.org/kbase/tlscerts.html says which certificates go where"
+    elif "cannot find 'ssh'" in text:
+        hint = "install ssh: openssh-client on Debian, openssh-clients on Fedora, openssh on Arch"
     elif "command not found" in text or "no such file" in text:
         hint = "is libvirtd installed and running there? systemctl status libvirtd.socket virtqemud.socket"
     elif "name or service not known" in text or "could not resolve" in text or "name resolution" in text:

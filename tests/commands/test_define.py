@@ -199,3 +199,12 @@ def test_specs_are_checked_before_any_host_is_asked(run: InProcess, tmp_path: Pa
     path = tmp_path / "bad.yaml"
     path.write_text(MISTAKES)
     assert run(["-H", "qemu+tcp://127.0.0.1:1/system", "create", path, option], exit=4).stdout == ""
+
+
+@pytest.mark.parametrize("name", ["\udcff", "a\0b", "é" * 400, "-x", "../test", " "])
+@pytest.mark.parametrize("verb", ["start", "show", "delete", "export", "xml", "console"])
+def test_names_that_nobody_can_have_are_simply_not_found(run: InProcess, verb: str, name: str) -> None:
+    if verb == "xml" and "/" in name:
+        return  # that is a file
+    done = run(["-H", "test:///default", verb, "-o", "json", "--", name], exit=3)
+    assert done.json["error"]["code"] == "vm-not-found"

@@ -101,6 +101,7 @@ def test_a_lost_connection(text: str) -> None:
             "libvirtd",
         ),
         ("Cannot recv data: sh: 1: nc: command not found: Connection reset by peer", 7, "host-unreachable", "libvirtd"),
+        ("Cannot find 'ssh' in path: No such file or directory", 7, "host-unreachable", "openssh-client"),
         ("Unable to resolve address 'h' service '16509': Name or service not known", 7, "host-unreachable", "name"),
         (
             "Cannot read CA certificate '/etc/pki/CA/cacert.pem': No such file or directory",
@@ -131,6 +132,15 @@ def test_a_uri_of_no_driver() -> None:
     text = "no connection driver available for foo:///x"
     error = messages.translate_connect(problem(libvirt.VIR_ERR_NO_CONNECT, text), host="foo:///x", uri="foo:///x")
     assert error.exit_code == 2
+
+
+def test_a_machine_without_the_qemu_driver() -> None:
+    """Only libvirt's Python module is installed; Debian packs the driver by itself."""
+    uri = "qemu:///embed?root=/x"
+    found = problem(libvirt.VIR_ERR_NO_CONNECT, f"no connection driver available for {uri}")
+    error = messages.translate_connect(found, host="embedded", uri=uri)
+    assert error.exit_code == 7
+    assert "libvirt-daemon-driver-qemu" in error.hint
 
 
 def test_an_error_without_words() -> None:
