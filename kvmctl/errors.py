@@ -36,9 +36,7 @@ class KvmctlError(Exception):
         "internal": "A defect in kvmctl itself; --debug shows where.",
     }
 
-    def __init__(
-        self, code: str, message: str, *, hint: str = "", vm: str = "", details: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, code: str, message: str, *, hint: str = "", vm: str = "", details: Sequence[str] = ()) -> None:
         if code not in self.codes:
             raise ValueError(f"error code {code!r} is not declared in {type(self).__name__}.codes")
         super().__init__(message)

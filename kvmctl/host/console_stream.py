@@ -45,7 +45,7 @@ class StreamLine(Line):
         self.near, self.far = socket.socketpair()
         self.near.setblocking(False)
         # What the host does not take yet is to stay where the conversation sees it.
-        #self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIECE)
         super().__init__(domain.name(), self.near.fileno())
         self.problem: KvmctlError | None = None
         self.sent = 0

@@ -15,11 +15,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import Conflict, KvmctlError, Refused
-from kvmctl.host import storage
+from kvmctl.host import embedded, storage
 from kvmctl.host.connection import translated
 from kvmctl.host.deletion import undefine
 from kvmctl.host.facts import gather
 from kvmctl.host.library import libvirt
+from kvmctl.host.sockets import shorten_sockets
 from kvmctl.plan.resolve import Resolved, resolve
 from kvmctl.spec import metadata
 from kvmctl.spec.nodes import to_yaml
@@ -175,6 +176,8 @@ def _define(host: Host, resolved: Resolved, kept: Element) -> libvirt.virDomain:
         who = {"host": socket.gethostname(), "pid": str(os.getpid()), "started": _started(os.getpid()) or ""}
         metadata.mark(kept, disks, since=since, **who)
     metadata.attach(document, kept)
+    if host.embedded:
+        shorten_sockets(document, embedded.root_of(host.target))
     name = resolved.vm.name or ""
     with translated(vm=name, doing="define it"):
         return host.conn.defineXMLFlags(render(document), libvirt.VIR_DOMAIN_DEFINE_VALIDATE)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kvmctl.errors import Conflict, HostUnreachable, KvmctlError, NotFound, Refused, TimedOut, UsageError
 from kvmctl.host.library import libvirt
+from kvmctl.host.remedies import remedy
 from kvmctl.host.targets import EMBEDDED_URI
 
 PREFIXES = (
@@ -83,7 +84,7 @@ def translate(problem: libvirt.libvirtError, *, vm: str = "", doing: str = "", h
     if code in BY_CODE:
         kind, name, hint = BY_CODE[code]
         return kind(name, told, hint=hint, vm=vm)
-    return KvmctlError("libvirt-failed", told, vm=vm)
+    return KvmctlError("libvirt-failed", told, hint=remedy(said), vm=vm)
 
 
 def translate_connect(problem: libvirt.libvirtError, *, host: str, uri: str) -> KvmctlError:
@@ -102,6 +103,13 @@ def translate_connect(problem: libvirt.libvirtError, *, host: str, uri: str) -> 
     if uri.startswith(EMBEDDED_URI) and "no connection driver available" in text:
         return HostUnreachable(
             "host-unreachable", f"{host}: libvirt's QEMU driver is not installed on this machine", hint=DRIVER
+        )
+    if uri.startswith(EMBEDDED_URI) and text.startswith(("failed to parse user", "failed to parse group")):
+        name = said.rpartition(" ")[2].strip("'")
+        return HostUnreachable(
+            "host-unreachable",
+            f"{host}: for root, libvirt's QEMU driver wants a user and a group named {name}, and there is none",
+            hint=f"useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}",
         )
     if code == libvirt.VIR_ERR_NO_CONNECT or "no connection driver available" in text:
         return UsageError("usage", f"{host}: libvirt knows no such kind of host", hint="kvmctl list -H qemu:///system")

@@ -48,7 +48,9 @@ def _mend_kvm(facts: HostCheckFacts) -> str:
     found = sorted(VIRTUALISATION_FLAGS & facts.cpu_flags)
     if facts.arch in X86 and facts.cpu_flags and not found:
         if facts.virtual:
-            return "this machine is a VM: on its host allow nested virtualisation and give it the CPU model host-passthrough"
+            return (
+                "this machine is a VM: its host must allow nested virtualisation and give it the CPU host-passthrough"
+            )
         return "switch on VT-x (Intel) or SVM (AMD) in the firmware setup"
     if facts.kvm_device is False:
         module = {"vmx": "kvm_intel", "svm": "kvm_amd"}.get(found[0] if found else "", "kvm")

@@ -49,6 +49,13 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
         raise Refused(
             "resource-missing", f"{facts.name} cannot run {arch} guests; it can run {offered}", vm=vm.name or ""
         )
+    if facts.embedded and vm.autostart:
+        raise Refused(
+            "not-supported",
+            "autostart is asked for, and the embedded host has nobody who would start VMs at boot",
+            hint="leave out autostart:, or run libvirtd and use -H qemu:///system",
+            vm=vm.name or "",
+        )
     accelerator = _accelerator(vm, arch, facts, notes)
     vm = replace(
         vm,

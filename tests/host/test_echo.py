@@ -90,6 +90,8 @@ def test_golden_cases_come_back(name: str) -> None:
     os_type.attrib.clear()
     document.remove(document.find("cpu"))  # type: ignore[arg-type]
     connection = libvirt.open("test:///default")
-    echo = vm_of(parse(connection.defineXML(render(document)).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+    domain = connection.defineXML(render(document))
+    echo = vm_of(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+    domain.undefine()
     said = replace(said, accelerator=None, arch=None, machine=None, cpu=said.cpu and replace(said.cpu, model=None))
     assert differences(said, echo) == []

@@ -398,3 +398,17 @@ class TestSettings:
         with pytest.raises(HostUnreachable) as caught:
             embedded.prepare(str(root / "file"))
         assert "KVMCTL_STATE_DIR" in caught.value.hint
+
+
+@pytest.mark.parametrize(("status", "pid", "kept"), [("0", "", False), ("0", "alive", True), ("77", "", True)])
+def test_a_vm_whose_qemu_was_never_born(tmp_path: Path, status: str, pid: str, kept: bool) -> None:
+    """What a kvmctl leaves that is killed after it wrote the VM's status down, and before QEMU ran."""
+    folder = tmp_path / "run/qemu"
+    folder.mkdir(parents=True)
+    noted = folder / "web1.xml"
+    noted.write_text(
+        f"<!-- WARNING -->\n<domstatus state='paused' reason='starting up' pid='{status}'>\n</domstatus>\n"
+    )
+    (folder / "web1.pid").write_text(str(os.getpid()) if pid else "4194305")
+    embedded._forget_unborn(str(tmp_path))
+    assert noted.exists() is kept

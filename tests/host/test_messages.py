@@ -143,6 +143,14 @@ def test_a_machine_without_the_qemu_driver() -> None:
     assert "libvirt-daemon-driver-qemu" in error.hint
 
 
+def test_a_machine_without_the_user_of_the_qemu_driver() -> None:
+    """Debian 12 makes it with the daemon only."""
+    found = problem(libvirt.VIR_ERR_INVALID_ARG, "invalid argument: Failed to parse user 'libvirt-qemu'")
+    error = messages.translate_connect(found, host="embedded", uri="qemu:///embed?root=/x")
+    assert error.exit_code == 7
+    assert error.hint.startswith("useradd ") and error.hint.endswith(" libvirt-qemu")
+
+
 def test_an_error_without_words() -> None:
     """libvirt raises some for which it has set no error."""
     silent = libvirt.libvirtError("virDomainCreate() failed")

@@ -293,6 +293,6 @@ def test_nothing_differs_from_itself(document: str) -> None:
 def test_the_other_way_round_the_same_places_differ(one: str, other: str) -> None:
     def between(first: str, second: str) -> list[tuple[str | None, ...]]:
         found = differences(xml(f"<domain>{first}</domain>"), xml(f"<domain>{second}</domain>"))
-        return sorted((each["path"], each["live"], each["next_boot"]) for each in found)  # type: ignore[type-var]
+        return sorted((each["path"], each["live"], each["next_boot"]) for each in found)
 
     assert {path for path, _, _ in between(one, other)} == {path for path, _, _ in between(other, one)}

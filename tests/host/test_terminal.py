@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import termios
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -42,7 +43,7 @@ def test_what_was_typed_for_the_guest_does_not_reach_the_shell() -> None:
 
 def test_a_shell_that_lets_us_go_on_may_have_changed_the_modes() -> None:
     with Person() as person:
-        before = person.modes
+        before: Any = person.modes
         with raw(person.terminal):
             termios.tcsetattr(person.terminal, termios.TCSANOW, before)
             os.kill(os.getpid(), signal.SIGCONT)

@@ -10,8 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kvmctl.plan.check_facts import FAILED, NOTE, OK, VERDICTS, WARNING, Failure, HostCheckFacts, Node, Pages, Service
-from kvmctl.plan.doctor import CHECKS, Finding, examine, worst
+from kvmctl.plan.check_facts import (
+    FAILED,
+    NOTE,
+    OK,
+    VERDICTS,
+    WARNING,
+    Failure,
+    Finding,
+    HostCheckFacts,
+    Node,
+    Pages,
+    Service,
+)
+from kvmctl.plan.doctor import CHECKS, examine, worst
 from kvmctl.plan.packages import COMMANDS
 
 GIB = 1024**3

@@ -70,6 +70,7 @@ def test_what_is_filled_in_can_be_refused(key: str) -> None:
         ("arch: riscv64", KVM, "resource-missing"),
         ("networks: [lan]", KVM, "network-not-found"),
         ("networks: [default]", EMBEDDED, "not-supported"),
+        ("autostart: true", EMBEDDED, "not-supported"),
         ("disks: [{size: 1GiB, pool: fast}]", KVM, "pool-not-found"),
         ("disks: [{size: 1GiB, pool: fast}]", EMBEDDED, "not-supported"),
         (

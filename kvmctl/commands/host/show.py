@@ -100,5 +100,3 @@ def _hardware(host: Item, wide: bool) -> Iterator[tuple[str, str | None]]:
     yield "firmware", _sheet.listed((*host["firmware"], "secure boot" if host["secure_boot"] else None))
     yield "machines", ", ".join(f"{name} = {full}" for name, full in host["machines"].items())
     yield "can emulate", ", ".join(host["architectures"]) if wide else None
-
-
