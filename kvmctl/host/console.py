@@ -46,7 +46,7 @@ def open_line(target: Target, vm: str, *, force: bool, timeout: float | None) ->
         return
     from kvmctl.host.console_stream import StreamLine
 
-    with connect(target, timeout=timeout) as host:
+    with connect(target, timeout=timeout, events=True) as host:
         domain = find(host, vm)
         name = domain.name()
         with translated(vm=name, doing="look at its devices", host=host.name):
@@ -54,7 +54,7 @@ def open_line(target: Target, vm: str, *, force: bool, timeout: float | None) ->
         if domain.ID() < 0:
             raise not_running(name)
         terminal_of(name, tree)
-        stream = host.conn.newStream(0)
+        stream = host.conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
         flag = libvirt.VIR_DOMAIN_CONSOLE_FORCE if force else libvirt.VIR_DOMAIN_CONSOLE_SAFE
         try:
             domain.openConsole(None, stream, flag)

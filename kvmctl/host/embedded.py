@@ -72,6 +72,8 @@ def open_driver(
     """Open the driver when it is our turn; what it then says of its VMs is true."""
     root = root_of(target)
     prepare(root)
+    if os.geteuid() == 0:
+        _leave_way_for_daemon()
     with _opening:
         if root not in _turns:
             check = partial(bounded.check_cancelled, work)
@@ -117,6 +119,13 @@ def prepare(root: str) -> None:
             f"cannot use {root} for the embedded host: {problem.strerror}: {problem.filename}",
             hint="name another directory: KVMCTL_STATE_DIR=/DIRECTORY kvmctl …",
         ) from problem
+
+
+def _leave_way_for_daemon(folder: str = "/run/libvirt") -> None:
+    """The driver would make this directory for root alone, and who uses a daemon that comes later could not enter."""
+    with suppress(OSError):
+        os.mkdir(folder)
+        os.chmod(folder, 0o755)
 
 
 def _wait_for_driver(root: str, ends: float, check: Callable[[], object]) -> None:

@@ -116,7 +116,14 @@ def translate_connect(problem: libvirt.libvirtError, *, host: str, uri: str) -> 
     wrong = code in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_CONFIG_UNSUPPORTED)
     if wrong or "unable to parse uri" in text:
         return UsageError("usage", f"{host}: {said}", hint="an example of a URI: qemu+ssh://root@host2/system")
-    if "certificate" in text or "tls" in text:
+    if talk := _talk(said):
+        said = f"something there says '{talk}…' before libvirt can speak"
+        hint = "is that the port of libvirtd?"
+        if "+ssh" in uri:
+            hint = (
+                f"'ssh {_login(uri)} true' must print nothing: has the user a shell, and does it start without a word?"
+            )
+    elif "certificate" in text or "tls" in text:
         hint = "https://libvirt.org/kbase/tlscerts.html says which certificates go where"
     elif "cannot find 'ssh'" in text:
         hint = "install ssh: openssh-client on Debian, openssh-clients on Fedora, openssh on Arch"
@@ -160,6 +167,16 @@ def _not_authorised(said: str, host: str, vm: str, uri: str = "") -> KvmctlError
     else:
         hint = ""
     return HostUnreachable("not-authorised", _at(host, f"not authorised: {said}"), hint=hint, vm=vm)
+
+
+def _talk(said: str) -> str:
+    """The first letters of a text that stood where the length of libvirt's answer should, or nothing."""
+    number = said.partition("packet ")[2].partition(" bytes received from server too large")[0]
+    if not number.isdecimal() or int(number) >= 2**32 - 4:
+        return ""
+    # libvirt has taken off the four bytes of the length itself.
+    letters = (int(number) + 4).to_bytes(4).decode("ascii", errors="replace")
+    return letters if letters.isprintable() and letters.isascii() else ""
 
 
 def _login(uri: str) -> str:

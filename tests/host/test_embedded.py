@@ -223,7 +223,7 @@ class TestWithGuests:
             host.until_held()
             assert seconds(host, "list") < 10
         assert host("stop web1 -o json").json["forced"] is False
-        host("stop --force --timeout 1 web2")
+        host("stop --force --timeout 5 web2")
         for process in waiting:
             stdout, stderr = process.communicate(timeout=30)
             assert process.returncode == 0, stderr
@@ -367,6 +367,19 @@ def test_a_uri_without_a_directory(uri: str) -> None:
 
 def test_the_directory_of_a_uri() -> None:
     assert embedded.root_of(target("/srv/a%20b%25/")) == "/srv/a b%"
+
+
+def test_a_daemon_that_comes_later_can_be_reached(tmp_path: Path) -> None:
+    folder = tmp_path / "libvirt"
+    before = os.umask(0o077)
+    try:
+        embedded._leave_way_for_daemon(str(folder))
+    finally:
+        os.umask(before)
+    assert folder.stat().st_mode & 0o777 == 0o755
+    folder.chmod(0o711)
+    embedded._leave_way_for_daemon(str(folder))
+    assert folder.stat().st_mode & 0o777 == 0o711, "it is somebody else's"
 
 
 class TestSettings:

@@ -101,6 +101,11 @@ def test_a_lost_connection(text: str) -> None:
             "libvirtd",
         ),
         ("Cannot recv data: sh: 1: nc: command not found: Connection reset by peer", 7, "host-unreachable", "libvirtd"),
+        (
+            "packet 1416128879 bytes received from server too large, want 33554432",
+            *(7, "host-unreachable", "'ssh jo@h true' must print nothing"),
+        ),
+        ("packet 4294967290 bytes received from server too large, want 1", 7, "host-unreachable", "host check"),
         ("Cannot find 'ssh' in path: No such file or directory", 7, "host-unreachable", "openssh-client"),
         ("Unable to resolve address 'h' service '16509': Name or service not known", 7, "host-unreachable", "name"),
         (
@@ -132,6 +137,13 @@ def test_a_uri_of_no_driver() -> None:
     text = "no connection driver available for foo:///x"
     error = messages.translate_connect(problem(libvirt.VIR_ERR_NO_CONNECT, text), host="foo:///x", uri="foo:///x")
     assert error.exit_code == 2
+
+
+def test_a_login_that_talks() -> None:
+    text = "packet 1416128879 bytes received from server too large, want 33554432"
+    assert (
+        "'This…'" in messages.translate_connect(problem(SYSTEM, text, RPC), host="h", uri="qemu+ssh://h/system").message
+    )
 
 
 def test_a_machine_without_the_qemu_driver() -> None:

@@ -93,7 +93,9 @@ class Host:
 
     def enter(self) -> list[str]:
         """The words before a command that bring it into the host's namespaces."""
-        return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--uts", "--ipc", "--pid", "--"]
+        spaces = ["--mount", "--net", "--uts", "--ipc", "--pid"]
+        # Its root and working directory too: in a chroot they are not those of the namespace.
+        return ["nsenter", "--target", str(self.pid), *spaces, "--root", "--wd", "--"]
 
     def start(
         self, command: Command, *, env: Mapping[str, str] | None = None, **attributes: Any

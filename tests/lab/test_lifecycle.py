@@ -201,9 +201,9 @@ def test_a_host_key_that_is_not_known(host1: Host, host2: Host) -> None:
 
 
 def test_a_user_who_may_not(host1: Host, host2: Host) -> None:
-    error = host2.kvmctl("-H qemu+ssh://nobody@host1/system list -o json", exit=7).json["error"]
+    error = host2.kvmctl("-H qemu+ssh://stranger@host1/system list -o json", exit=7).json["error"]
     assert error["code"] == "not-authorised"
-    assert "ssh nobody@host1" in error["hint"]
+    assert "ssh stranger@host1" in error["hint"]
 
 
 def test_several_hosts(host1: Host, host2: Host, make: Make) -> None:
