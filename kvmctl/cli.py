@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -79,6 +80,7 @@ def run(app: App, arguments: list[str]) -> int:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """The entry point of the `kvmctl` program."""
     _open_streams()
+    _speak_utf8()
     app = App()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # and not ignored, as nohup has it
@@ -108,6 +110,16 @@ def _open_streams() -> None:
                 if os.open(os.devnull, os.O_RDWR) != number:
                     continue
             setattr(sys, name, open(number, "w" if number else "r"))  # noqa: SIM115
+
+
+def _speak_utf8() -> None:
+    """Where the locale is another, a terminal gets what it can show, and programs get UTF-8 all the same."""
+    stdout = sys.stdout
+    if isinstance(stdout, TextIOWrapper) and stdout.encoding != "utf-8":
+        if stdout.isatty():
+            stdout.reconfigure(errors="replace")
+        else:
+            stdout.reconfigure(encoding="utf-8")
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

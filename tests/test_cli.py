@@ -114,6 +114,14 @@ def test_a_defect_is_told_as_one(run: InProcess, monkeypatch: pytest.MonkeyPatch
     assert "Traceback" in run("--debug schema", exit=1).stderr
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_programs_get_utf8_whatever_the_locale_is(run_process: OwnProcess, tmp_path: Path, encoding: str) -> None:
+    spec = tmp_path / "web1.yaml"
+    spec.write_text("name: web1\nmemory: 64MiB\ndescription: żółw\n", encoding="utf-8")
+    result = run_process(["xml", "--offline", spec], env={"PYTHONIOENCODING": encoding})
+    assert "<description>żółw</description>" in result.stdout
+
+
 def test_an_interrupt_is_told(run_process: OwnProcess, tmp_path: Path) -> None:
     """Ctrl-C while a host does not answer."""
     import socket

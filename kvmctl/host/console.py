@@ -16,6 +16,7 @@ from kvmctl.host.connection import connect, translated
 from kvmctl.host.conversation import Ending, end_by
 from kvmctl.host.domains import find
 from kvmctl.host.library import libvirt
+from kvmctl.host.reading import lines
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -53,11 +54,11 @@ def open_line(target: Target, vm: str, *, force: bool, timeout: float | None) ->
             tree = ElementTree.fromstring(domain.XMLDesc(0))
         if domain.ID() < 0:
             raise not_running(name)
-        terminal_of(name, tree)
+        alias, _ = terminal_of(name, tree)
         stream = host.conn.newStream(libvirt.VIR_STREAM_NONBLOCK)
         flag = libvirt.VIR_DOMAIN_CONSOLE_FORCE if force else libvirt.VIR_DOMAIN_CONSOLE_SAFE
         try:
-            domain.openConsole(None, stream, flag)
+            domain.openConsole(alias, stream, flag)
         except libvirt.libvirtError as problem:
             if "active console session exists" in (problem.get_error_message() or "").lower():
                 raise busy(name) from problem
@@ -91,16 +92,16 @@ def finish(line: Line, ending: Ending) -> str:
     return f"{line.vm}: left the console" if why == Ending.LEFT else ""
 
 
-def terminal_of(vm: str, domain: Element) -> str:
-    """The pseudo-terminal that is the guest's first serial line or console, on the host."""
-    lines = [*domain.findall("devices/console"), *domain.findall("devices/serial")]
-    for line in lines:
-        source = line.find("source")
+def terminal_of(vm: str, domain: Element) -> tuple[str | None, str]:
+    """The guest's first serial line, else its first console: libvirt's name for it, and the terminal on the host."""
+    found = lines(domain)
+    for line in found:
+        alias, source = line.find("alias"), line.find("source")
         path = line.get("tty") or (source.get("path", "") if source is not None else "")
         if line.get("type") == "pty" and path:
-            return path
-    kinds = ", ".join(dict.fromkeys(line.get("type", "") for line in lines))
-    have = f"its serial line goes elsewhere ({kinds}), and not to a terminal" if lines else "it has no serial console"
+            return (alias.get("name") if alias is not None else None), path
+    kinds = ", ".join(dict.fromkeys(line.get("type", "") for line in found))
+    have = f"its serial line goes elsewhere ({kinds}), and not to a terminal" if found else "it has no serial console"
     raise NotFound("no-console", have, hint="add 'serial: true' to its spec, and start it again", vm=vm)
 
 

@@ -102,7 +102,7 @@ def _locate(root: Path, vm: str, host: str) -> tuple[str, int, str]:
         if status is None or domain is None or not _is(domain, vm):
             continue
         name = domain.findtext("name") or vm
-        return name, int(status.get("pid") or 0), terminal_of(name, domain)
+        return name, int(status.get("pid") or 0), terminal_of(name, domain)[1]
     for file in _candidates(defined, vm):
         domain = _read(file)
         if domain is not None and _is(domain, vm):

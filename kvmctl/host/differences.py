@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kvmctl.host.reading import pci_address
+from kvmctl.host.reading import is_second_name, pci_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ KEYS = {
     "channel": ("target", "name"),
     "filesystem": ("target", "dir"),
     "serial": ("target", "port"),
-    "console": ("target", "port"),
     "vcpupin": ("", "vcpu"),
     "vcpusched": ("", "vcpus"),
     "iothreadpin": ("", "iothread"),
@@ -39,17 +38,51 @@ RUNTIME_ELEMENTS = frozenset(
     ("alias", "seclabel", "backingStore", "privateData", "mirror", "metadata", "resource", "vcpus", "iothreadids")
 )
 RUNTIME_ATTRIBUTES = frozenset(
-    ("domain/@id", "source/@index", "source/@portid", "target/@state", "clock/@adjustment", "clock/@basis")
+    (
+        "domain/@id",
+        "source/@index",
+        "source/@portid",
+        "target/@state",
+        "target/@port",
+        "model/@fallback",
+        "clock/@adjustment",
+        "clock/@basis",
+    )
 )
+RESOLVED = ("os/@firmware", "driver/@type")
+"""What a running domain leaves out: how its firmware was chosen, the format of a drive with nothing in it."""
 CPU_MODES = ("mode", "match", "check", "migratable")
 GENERATED_NAMES = ("vnet", "vif", "macvtap", "macvlan", "tap")
 FILLED_IN = frozenset(
     (
-        *("graphics/@port", "graphics/@tlsPort", "graphics/@websocket", "graphics/@listen", "listen/@address"),
-        *("console/@tty", "source/@path", "source/@mode", "source/@bridge", "driver/@name", "domain/genid"),
-        *("os/loader", "os/nvram", "os/firmware", "graphics/listen", "channel/source", "cpu/model", "cpu/vendor"),
-        *("cpu/feature", "cpu/maxphysaddr", "interface/target", "interface/driver", "rng/driver"),
-        *("serial/source", "console/source", "parallel/source", "source/reservations"),
+        "channel/source",
+        "console/@tty",
+        "console/source",
+        "cpu/feature",
+        "cpu/maxphysaddr",
+        "cpu/model",
+        "cpu/vendor",
+        "domain/genid",
+        "driver/@name",
+        "features/smm",
+        "graphics/@listen",
+        "graphics/@port",
+        "graphics/@tlsPort",
+        "graphics/@websocket",
+        "graphics/listen",
+        "interface/driver",
+        "interface/target",
+        "listen/@address",
+        "os/firmware",
+        "os/loader",
+        "os/nvram",
+        "parallel/source",
+        "rng/driver",
+        "serial/source",
+        "source/@bridge",
+        "source/@mode",
+        "source/@path",
+        "source/reservations",
     )
 )
 """What libvirt adds to a running domain where its definition says nothing."""
@@ -89,8 +122,8 @@ def _is_runtime(live: Element, name: str, later: str | None) -> bool:
         return True
     if place in FILLED_IN and later in (None, "-1"):
         return True
-    if place == "driver/@type":
-        return value is None  # of a drive with nothing in it
+    if place in RESOLVED:
+        return value is None
     return place == "target/@dev" and later is None and (value or "").startswith(GENERATED_NAMES)
 
 
@@ -101,7 +134,11 @@ def _stands_for(cpu: Element) -> bool:
 
 def _children(element: Element) -> dict[str, Element]:
     """The children that count, each under the name it has in a path."""
-    counted = [child for child in element if child.tag not in RUNTIME_ELEMENTS and not _is_place(element, child)]
+    counted = [
+        child
+        for child in element
+        if child.tag not in RUNTIME_ELEMENTS and not _is_place(element, child) and not is_second_name(child)
+    ]
     tags = [child.tag for child in counted]
     found: dict[str, Element] = {}
     for child in counted:

@@ -238,15 +238,21 @@ def _graphics(screen: Element) -> Values:
 
 
 def _serial(domain: Element) -> Iterator[Values]:
-    """Serial ports, and consoles that are no second name of one."""
-    for line in [*domain.findall("devices/serial"), *domain.findall("devices/console")]:
-        target = line.find("target")
-        kind = target.get("type") if target is not None else None
-        if line.tag == "console" and kind in (None, "serial"):
-            continue
+    for line in lines(domain):
         yield {
             "type": line.get("type"),
             "path": line.get("tty") or _attribute(line, "source", "path"),
             "log": _attribute(line, "log", "file"),
-            "target": kind or "serial",
+            "target": _attribute(line, "target", "type") or "serial",
         }
+
+
+def lines(domain: Element) -> list[Element]:
+    """Serial ports, and consoles that are no second name of one."""
+    found = [*domain.findall("devices/serial"), *domain.findall("devices/console")]
+    return [line for line in found if not is_second_name(line)] or found
+
+
+def is_second_name(line: Element) -> bool:
+    """True for the <console> by which libvirt names the first serial port once more."""
+    return line.tag == "console" and _attribute(line, "target", "type") in (None, "serial")
