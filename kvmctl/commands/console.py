@@ -54,7 +54,9 @@ def console(app: App, vm: str, force: bool, linger: float) -> None:
     from kvmctl.host.conversation import Conversation, descriptors
 
     keyboard, screen = descriptors()
-    with open_line(app.target(), vm, force=force, timeout=app.settings.timeout) as line:
+    target = app.target()
+    app.warn_of(target)
+    with open_line(target, vm, force=force, timeout=app.settings.timeout) as line:
         talk = Conversation(
             line.descriptor, keyboard=keyboard, screen=screen, linger=linger, limit=app.settings.timeout
         )

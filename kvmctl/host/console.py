@@ -60,7 +60,8 @@ def open_line(target: Target, vm: str, *, force: bool, timeout: float | None) ->
         try:
             domain.openConsole(alias, stream, flag)
         except libvirt.libvirtError as problem:
-            if "active console session exists" in (problem.get_error_message() or "").lower():
+            # This is what the code stands for here, whatever the daemon's language is.
+            if problem.get_error_code() == libvirt.VIR_ERR_OPERATION_FAILED:
                 raise busy(name) from problem
             with translated(vm=name, doing="open its console", host=host.name):
                 raise

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 IN_THE_WAY = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR)
-"""Codes with which drivers say that a VM is, or is not, running: QEMU's the first, the test driver the second."""
+"""Codes with which drivers say that a VM is, or is not, running: QEMU's the first, the test driver the second.
+
+What stands beside the code is in the daemon's language, so the VM itself is looked at where it is not English.
+"""
 
 
 def start(domain: libvirt.virDomain, *, paused: bool = False) -> str:
@@ -31,7 +34,9 @@ def start(domain: libvirt.virDomain, *, paused: bool = False) -> str:
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
             return ""
         except libvirt.libvirtError as problem:
-            if not _says(problem, "already running", "already active", "is running"):
+            if not _says(problem, "already running", "already active", "is running") and not (
+                problem.get_error_code() in IN_THE_WAY and domain.isActive()
+            ):
                 raise
         state, reason = states.words(*domain.state())
     if state not in (states.RUNNING, states.PAUSED if paused else states.RUNNING):
@@ -44,7 +49,7 @@ def start(domain: libvirt.virDomain, *, paused: bool = False) -> str:
 def ask_to_stop(domain: libvirt.virDomain) -> bool:
     """Ask the guest to shut down, by agent or power button. False if the VM does not run."""
     with translated(vm=domain.name(), doing="ask it to shut down"):
-        return _unless_off(domain.shutdown)
+        return _unless_off(domain, domain.shutdown)
 
 
 def pull_plug(domain: libvirt.virDomain) -> bool:
@@ -52,13 +57,18 @@ def pull_plug(domain: libvirt.virDomain) -> bool:
     with translated(vm=domain.name(), doing="stop it"):
         # A VM that ends by itself just then, or that the embedded host has just found again, is reported as
         # not running, and that is what was wished for.
-        return _unless_off(domain.destroy)
+        return _unless_off(domain, domain.destroy)
 
 
 def reset(domain: libvirt.virDomain) -> bool:
     """Press the reset button."""
     with translated(vm=domain.name(), doing="reset it"):
-        domain.reset(0)
+        try:
+            domain.reset(0)
+        except libvirt.libvirtError as problem:
+            if problem.get_error_code() in IN_THE_WAY:
+                _require_running(domain.name(), states.words(*domain.state())[0])
+            raise
     return True
 
 
@@ -126,11 +136,13 @@ def _require_running(name: str, state: str) -> None:
         raise Refused("vm-not-running", "is not running", hint=f"kvmctl start {name}", vm=name)
 
 
-def _unless_off(call: Callable[[], object]) -> bool:
+def _unless_off(domain: libvirt.virDomain, call: Callable[[], object]) -> bool:
     try:
         call()
     except libvirt.libvirtError as problem:
-        if _says(problem, "not running", "not active"):
+        if _says(problem, "not running", "not active") or (
+            problem.get_error_code() in IN_THE_WAY and not domain.isActive()
+        ):
             return False
         raise
     return True

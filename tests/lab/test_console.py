@@ -113,7 +113,7 @@ def test_a_script_gets_the_answer(vm: Vm) -> None:
     done = vm("console web1 --linger 1", input="echo $((6*7))-first; sleep 0.5; echo $((6*7))-second\n")
     assert "42-first" in done.stdout
     assert "42-second" in done.stdout
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if not line.startswith("warning: ")] == []
 
 
 def test_it_ends_when_the_guest_powers_off(vm: Vm, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_it_ends_when_the_plug_is_pulled(vm: Vm) -> None:
     _, said = process.communicate(timeout=LIMIT)
     assert process.returncode == 0
     # The embedded host forgets the reason when another command takes it over.
-    assert said in (b"web1 ended: forced off\n", b"web1 ended\n")
+    assert said.splitlines()[-1] in (b"web1 ended: forced off", b"web1 ended")
 
 
 def test_a_console_is_one_client_s(vm: Vm) -> None:

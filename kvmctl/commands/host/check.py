@@ -61,6 +61,8 @@ def check(app: App) -> int:
     from kvmctl.plan.check_facts import FAILED
 
     targets = app.targets()
+    for target in targets:
+        app.warn_of(target)
     outcomes = _hosts.ask(app, targets, _findings)
     _hosts.tell_failures(app, outcomes)
     findings = [finding for outcome in outcomes for finding in outcome.value or ()]

@@ -61,7 +61,10 @@ def show(app: App) -> None:
     """
     from kvmctl.host.description import describe
 
-    outcomes = _hosts.ask(app, app.targets(), describe)
+    targets = app.targets()
+    for target in targets:
+        app.warn_of(target)
+    outcomes = _hosts.ask(app, targets, describe)
     _hosts.tell_failures(app, outcomes)
     items = [outcome.value or _hosts.failed(outcome) for outcome in outcomes]
     app.output.sheets(items, lambda host, wide: _lines(app.output, host, wide), single=len(items) == 1)
