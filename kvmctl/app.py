@@ -74,13 +74,16 @@ class App:
             yield host
 
     @contextmanager
-    def watch(self) -> Iterator[Watch]:
-        """Watch the VMs of the host asked for, for as long as it takes."""
+    def watch(self, *, timeout: float | None = None) -> Iterator[Watch]:
+        """Watch the VMs of the host asked for, for as long as it takes. `timeout` is for reaching the host.
+
+        It is not --timeout for verbs that give that to each guest: a busy host must not use it up.
+        """
         from kvmctl.host.watch import watching
 
         target = self.target()
         self.warn_of(target)
-        with watching(target, timeout=self.settings.timeout) as watch:
+        with watching(target, timeout=timeout) as watch:
             yield watch
 
     def warn_of(self, target: Target) -> None:

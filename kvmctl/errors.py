@@ -28,11 +28,15 @@ class KvmctlError(Exception):
     """
 
     exit_code: ClassVar[int] = 1
+    tells_all = False
+    """It is told even if the work was interrupted, since it says what became of it."""
     codes: ClassVar[dict[str, str]] = {
         "libvirt-failed": "libvirt refused or failed an operation, for the reason it gives.",
         "write-failed": "The answer could not be written, because the disk is full for example.",
         "libvirt-missing": "Python finds no usable libvirt module.",
         "command-failed": "A helper program, qemu-img for example, failed.",
+        "migration-failed": "A migration failed for the reason given; the VM runs where it was.",
+        "postcopy-failed": "A guest that ran at the target before its memory was there cannot go on; start it anew.",
         "internal": "A defect in kvmctl itself; --debug shows where.",
     }
 
@@ -45,6 +49,11 @@ class KvmctlError(Exception):
         self.hint = hint
         self.vm = vm
         self.details = tuple(details)
+
+    def of_interrupted_work(self) -> KvmctlError:
+        """The same error, for work that cannot be simply undone."""
+        self.tells_all = True
+        return self
 
     def as_dict(self) -> dict[str, Any]:
         """The error as machine-readable output carries it."""
@@ -76,6 +85,8 @@ class NotFound(KvmctlError):
         "host-not-found": "The configuration has no host of that name.",
         "network-not-found": "The host has no network of that name.",
         "pool-not-found": "The host has no storage pool of that name.",
+        "device-not-found": "The host has no PCI device of that address or name.",
+        "node-not-found": "The host has no NUMA node of that number.",
         "no-console": "The VM has no serial console to connect to.",
     }
 
@@ -152,8 +163,43 @@ class Refused(KvmctlError):
         "console-busy": "Another client is connected to the console.",
         "not-supported": "This host, or this kind of connection, cannot do it.",
         "no-space": "There is not enough room on the file system.",
+        "hugepages-in-use": "Huge pages that are in use cannot be taken away.",
+        "hugepages-short": "The kernel could not give as many huge pages as asked for; those that it gave are kept.",
+        "impossible": "The spec asks for CPUs, nodes, memory, huge pages or rights that the host does not have.",
+        "cpus-exclusive": "CPUs that one VM is to have alone are another VM's too.",
+        "nothing-fits": "The host has no place for the VM as it is wished; what stands in the way is told.",
+        "no-common-cpu": "The hosts named have no CPU that all of them could give to a VM.",
         "resource-missing": "Something the VM needs is not there on the host.",
+        "not-migrating": "There is no migration of the VM that could be called off, or not any more.",
+        "no-host-left": "No other host answers that a host's VMs could go to.",
+        "tls-refused": "Hosts have no certificates to encrypt a migration with, or do not trust each other's.",
+        "device-ambiguous": "Several devices are called so.",
+        "no-free-port": "A running VM has no free PCI port for a further device.",
+        "device-not-free": "No device that would do is free, and can be given to a VM.",
+        "device-refused": "Devices cannot be given to a VM: the host needs them, they share a group, or it is unsafe.",
+        "migration-blocked": "Something is in the way of a migration; all that is gets told, before anything moves.",
     }
+
+
+class Impossible(Refused):
+    """Several reasons at once; `reasons` has code, message and hint of each, for programs."""
+
+    def __init__(
+        self, code: str, message: str, *, reasons: Sequence[dict[str, str]], hint: str = "", vm: str = ""
+    ) -> None:
+        lines = [line for reason in reasons for line in _told(reason)] if len(reasons) > 1 else []
+        super().__init__(code, message, hint=hint, vm=vm, details=lines)
+        self.reasons = tuple(reasons)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "reasons": list(self.reasons)}
+
+
+def _told(reason: dict[str, str]) -> Iterator[str]:
+    """A reason for a person."""
+    yield f"  {reason['message']}"
+    if reason["hint"]:
+        yield f"    hint: {reason['hint']}"
 
 
 class Conflict(KvmctlError):
@@ -162,7 +208,10 @@ class Conflict(KvmctlError):
         "vm-exists": "A VM of that name or UUID exists already.",
         "disk-exists": "A file or volume stands where a new disk was to be made.",
         "file-exists": "A file that would be written exists already.",
-        "state-changed": "The VM changed its state meanwhile.",
+        "cpus-taken": "CPUs that one VM has alone were taken by another meanwhile, or are another's that runs.",
+        "devices-taken": "Devices that were chosen for a VM were given to another meanwhile, again and again.",
+        "state-changed": "The VM changed its state, or somebody else its definition, meanwhile.",
+        "migration-under-way": "The VM is being migrated, or an earlier migration of it is unfinished.",
     }
 
 
@@ -171,6 +220,8 @@ class HostUnreachable(KvmctlError):
     codes: ClassVar[dict[str, str]] = {
         "host-unreachable": "The host does not answer, or the connection to it was lost.",
         "not-authorised": "The host answers and does not let us in.",
+        "migration-unsettled": "A host does not answer or obey, so a migration could not be brought to its end.",
+        "link-lost": "A migration was given up since nothing reached the other host; the VM runs where it was.",
     }
 
 
@@ -178,6 +229,8 @@ class TimedOut(KvmctlError):
     exit_code = 8
     codes: ClassVar[dict[str, str]] = {
         "timed-out": "What was waited for did not come within the time limit.",
+        "device-held": "A guest has not let go of a device within the time limit.",
+        "deadline-missed": "A migration was given up at its deadline; the VM runs where it was.",
         "host-busy": "Another command uses the embedded host and did not finish within the time limit.",
     }
 
@@ -191,6 +244,7 @@ class PartialFailure(KvmctlError):
 
 class Interrupted(KvmctlError):
     exit_code = 130
+    tells_all = True
     codes: ClassVar[dict[str, str]] = {"interrupted": "Interrupted from the keyboard, and undone."}
 
 

@@ -11,7 +11,7 @@ DATE = "2026-11-23"
 
 DESCRIPTION = """
 kvmctl manages the virtual machines (VMs) of KVM hosts. It reads specs, short YAML files that say what a VM is, writes
-libvirt domain XML, and does what people do with a VM: create, start, look, stop, delete.
+libvirt domain XML, and does what people do with a VM: create, start, look, place, migrate, stop, delete.
 
 It speaks to plain libvirt, on this machine or another. It has no daemon and no state file of its own: what it must
 remember of a VM is kept in the metadata of the VM's own domain. VMs that were made by other tools are listed, shown,
@@ -27,6 +27,12 @@ Write a spec, look whether it is right, make the VM, and start it:
 kvmctl init > web1.yaml
 kvmctl validate web1.yaml
 kvmctl create web1.yaml --start
+
+Look what stands in the way of moving a VM to another host, then move it:
+
+\b
+kvmctl migrate web1 host2 --check
+kvmctl migrate web1 host2
 
 See what there is, sit down at its serial console (leave with `^]`), and shut it down:
 
@@ -112,7 +118,7 @@ KVMCTL_CONFIG
     The configuration file, instead of the one below FILES.
 
 KVMCTL_STATE_DIR
-    The directory for the embedded host's VMs, instead of the one below FILES.
+    The directory for what must outlive a command, instead of ~/.local/state/kvmctl.
 
 LIBVIRT_DEFAULT_URI
     The host, where neither `-H`, `KVMCTL_HOST` nor the configuration names one.
@@ -141,7 +147,11 @@ hosts:
     uri: qemu+ssh://root@host2/system
     migrate_uri: tcp://10.0.0.2    # how other hosts reach it, for migration
     allow_unsafe_uri: false        # true takes a URI that can run commands
+    devices: {fast0: "serial:S4"}  # names for devices: pci: [{alias: fast0}]
   host3: qemu+ssh://root@host3/system
+
+~/.local/state/kvmctl/migrations
+    Moves to another host that are under way, or that were broken off and wait for `kvmctl migrate --recover`.
 
 ~/.local/state/kvmctl/embedded
     The embedded host: its VMs, and in images/ the disks that kvmctl made for them.

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from kvmctl.columns import aligned, is_failure, plain, printable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.console import Console, Group
 
+    from kvmctl.columns import Field, Item
     from kvmctl.errors import KvmctlError
-
-Item = Mapping[str, Any]
 
 STATE_COLOURS = {
     "running": "green",
@@ -29,6 +30,7 @@ STATE_COLOURS = {
     "note": "cyan",
     "warning": "yellow",
     "failed": "bold red",
+    "blocker": "bold red",
     "reachable": "green",
     "unreachable": "bold red",
 }
@@ -41,74 +43,13 @@ class Settings(Protocol):
     debug: bool
 
 
-class Field:
-    """One column: the key of the raw value, its heading, and how a person reads it. `wide` ones need -o wide."""
+class Bar(NamedTuple):
+    """How far one piece of long work is: `fraction` from 0 to 1, or None; `words` beside the bar, `below` under it."""
 
-    __slots__ = ("heading", "key", "right", "show", "wide")
-
-    def __init__(
-        self,
-        key: str,
-        heading: str = "",
-        show: Callable[[Any], str] | None = None,
-        *,
-        wide: bool = False,
-        right: bool = False,
-    ) -> None:
-        self.key = key
-        self.heading = heading or key.replace("_", " ").upper()
-        self.show = show or plain
-        self.wide = wide
-        self.right = right
-
-    def text(self, item: Item) -> str:
-        """The value for a person, on one line and free of control characters."""
-        return printable(self.show(item.get(self.key)))
-
-
-def printable(text: str) -> str:
-    """The text on one line and free of control characters, whatever is in it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
-
-
-def plain(value: Any) -> str:
-    """A raw value as a person reads it: nothing is '-', truth is yes or no, lists are joined by commas."""
-    if value is None or value == "" or value == []:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (list, tuple)):
-        return ",".join(map(plain, value))
-    return str(value)
-
-
-def size(value: int | None) -> str:
-    """Bytes in binary units with at most one decimal: 1536 MiB is '1.5GiB'."""
-    if value is None:
-        return "-"
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(amount) < 1024 or unit == "TiB":
-            break
-        amount /= 1024
-    return f"{amount:.1f}".removesuffix(".0") + unit
-
-
-def is_failure(item: Item) -> bool:
-    """True for what stands in an answer for a thing that failed: its error is an object."""
-    return isinstance(item.get("error"), Mapping)
-
-
-def aligned(items: Sequence[Item], fields: Sequence[Field]) -> list[str]:
-    """The lines of a table without colours, the headings first."""
-    rows = [[field.text(item) for field in fields] for item in items]
-    widths = [max([len(field.heading), *(len(row[i]) for row in rows)]) for i, field in enumerate(fields)]
-    return [
-        "  ".join(
-            text.rjust(width) if field.right else text.ljust(width) for text, width, field in zip(row, widths, fields)
-        ).rstrip()
-        for row in [[field.heading for field in fields], *rows]
-    ]
+    title: str
+    fraction: float | None
+    words: str
+    below: str
 
 
 class Output:
@@ -116,7 +57,9 @@ class Output:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._bar: Progress | None = None
+        self._one_line = False
+        self._console: Console | None = None
+        """While something moves at the bottom of the terminal: what is said then comes above it."""
 
     @property
     def machine(self) -> bool:
@@ -166,6 +109,13 @@ class Output:
 
         return Style.parse(style).render(text)
 
+    @property
+    def width(self) -> int:
+        """How many letters a line of the answer has room for."""
+        import shutil
+
+        return max(40, shutil.get_terminal_size((80, 24)).columns)
+
     def done(self, items: Sequence[Item], *, single: bool) -> None:
         """What an action did: objects for programs (one object if `single`), names for -o name, else nothing."""
         if self.machine:
@@ -179,6 +129,16 @@ class Output:
             self._document(item)
         else:
             sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+    def event(self, item: Item) -> None:
+        """One of the objects that come before the answer, for -o json alone; see `one_line`."""
+        if self.settings.output == "json":
+            self._document(item)
+            sys.stdout.flush()
+
+    def one_line(self) -> None:
+        """From now on a JSON document is one line, so that a program can read the answer line by line."""
+        self._one_line = self.settings.output == "json"
 
     # -- talk ---------------------------------------------------------------------------------------
 
@@ -219,23 +179,49 @@ class Output:
             self.discard()
         return error.exit_code
 
+    @property
+    def moving(self) -> bool:
+        """True where something can move at the bottom of a terminal, on stderr."""
+        taken = self._one_line and sys.stdout.isatty()
+        return not (self.settings.quiet or taken) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
     @contextmanager
     def progress(self, title: str) -> Iterator[None]:
         """A line that shows that long work goes on, and for how long: on stderr, and only on a terminal."""
-        if self.settings.quiet or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        if not self.moving:
             yield
             return
         from rich.console import Console
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            self._bar = bar
-            bar.add_task(printable(title), total=None)
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            self._console = progress.console
+            progress.add_task(printable(title), total=None)
             try:
                 yield
             finally:
-                self._bar = None
+                self._console = None
+
+    @contextmanager
+    def bars(self, bars: Callable[[], Sequence[Bar]]) -> Iterator[None]:
+        """Bars that are asked for again and again, by another thread: on stderr, and only on a terminal."""
+        if not self.moving:
+            yield
+            return
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(stderr=True, highlight=False)
+        live = Live(console=console, get_renderable=lambda: _drawn(bars()), transient=True, redirect_stdout=False)
+        live.start()
+        self._console = console
+        try:
+            yield
+        finally:
+            self._console = None
+            with suppress(OSError):  # the terminal is gone
+                live.stop()
 
     def flush(self) -> None:
         """Make sure that the answer has left; a full disk or a closed pipe shows here."""
@@ -255,10 +241,11 @@ class Output:
         with suppress(OSError):  # a full disk or a closed pipe shows when the answer ends
             sys.stdout.flush()
         text = "\n".join(map(printable, line.split("\n")))
-        if self._bar is not None:
-            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        else:
-            print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):  # a terminal that is gone ends no work
+            if self._console is not None:
+                self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
 
     def _lines(self, lines: Iterable[str]) -> None:
         for line in lines:
@@ -268,7 +255,8 @@ class Output:
         if self.settings.output == "json":
             import json
 
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            indent = None if self._one_line else 2
+            sys.stdout.write(json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
         else:
             import yaml
 
@@ -291,3 +279,22 @@ class Output:
         for row in rows:
             table.add_row(*(Text(text, style=STATE_COLOURS.get(text, "")) for text in row))
         Console(highlight=False).print(table)
+
+
+def _drawn(bars: Sequence[Bar]) -> Group:
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[Table | Padding] = []
+    for bar in bars:
+        row = Table.grid(padding=(0, 2, 0, 0), expand=True)
+        row.add_column(no_wrap=True, max_width=24)
+        row.add_column(ratio=1)
+        row.add_column(no_wrap=True)
+        line = ProgressBar(1, bar.fraction or 0, pulse=bar.fraction is None, complete_style="cyan")
+        row.add_row(Text(printable(bar.title), style="bold"), line, Text(printable(bar.words)))
+        parts += [row, Padding(Text(printable(bar.below)), (0, 0, 0, 2))]
+    return Group(*parts)

@@ -28,7 +28,7 @@ GLANCE = 0.5
 """A signal that comes just before the main thread goes to sleep does not wake it; it sleeps no longer than this."""
 
 UNDO_SECONDS = 20.0
-"""How long interrupted work gets to undo what it did; a second Ctrl-C ends the wait."""
+"""How long interrupted work gets to undo what it did, or its `grace` if that is longer; a second Ctrl-C ends it."""
 
 
 class Work:
@@ -118,11 +118,12 @@ def run(
             interrupted = True
             cancelled.set()
             for _, work in under_way:
-                work.ends = min(work.ends, time.monotonic() + UNDO_SECONDS - grace)
+                work.ends = min(work.ends, time.monotonic() + max(0.0, UNDO_SECONDS - grace))
     if interrupted and any(not outcome.finished or outcome.error is not None for outcome in outcomes):
         # Else all was done before it could be interrupted.
-        if len(outcomes) == 1 and isinstance(outcomes[0].error, Interrupted):
-            raise outcomes[0].error  # which knows what became of it
+        error = outcomes[0].error
+        if len(outcomes) == 1 and isinstance(error, KvmctlError) and error.tells_all:
+            raise error
         raise Interrupted("interrupted", "interrupted")
     return outcomes, any(not outcome.finished for outcome in outcomes)
 

@@ -21,6 +21,9 @@ import pytest
 from tests.environment import ROOT, isolated
 from tests.results import Command, Result, words
 
+TOGETHER = ("tests/metal/", "tests/lab/test_migration_faults.py")
+"""Tests that one process runs, one after the other: what they share is dear."""
+
 STRICT = os.geteuid() == 0 or os.environ.get("CI") == "true"
 """A skipped test is a failure: everything there is must be shown to work."""
 
@@ -31,6 +34,20 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
         signal.signal(signal.SIGHUP, lambda number, frame: None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes share the tests, one has the metal machine, and one the matrix of faults; first of all.
+
+    The matrix is tried on several pairs of hosts at once anyway. By name, since xdist 3.8 does not find the groups that
+    it has marks for under pytest 9.2, and every process would then do all of it.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = lambda nodeid: next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+    return scheduler
 
 
 @pytest.hookimpl(wrapper=True)
@@ -103,7 +120,7 @@ class OwnProcess:
         exit: int | None = 0,
         input: str | bytes = "",
         env: Mapping[str, str] | None = None,
-        timeout: float = 60,
+        timeout: float = 150,
     ) -> Result:
         arguments = words(command)
         process = self.start(command, env=env)

@@ -9,7 +9,7 @@ import termios
 import time
 from types import TracebackType
 
-LIMIT = 60.0
+LIMIT = 100.0
 
 
 class Person:

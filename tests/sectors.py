@@ -2,7 +2,7 @@
 
 obedient    powers off when the power button is pressed
 deaf        does nothing, and hears nothing
-brief       powers itself off after two seconds
+brief       powers itself off after two seconds, and says so before
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ PROGRAMS = {
     # sti; enable the button in 0x602; hlt until its bit shows in 0x600.
     "obedient": f"fb ba0206 b80001 ef  {UP}  f4 ba0006 ed f6c401 74f6  {OFF}",
     "deaf": f"fb {UP}  f4 ebfd",
-    # sti; 36 ticks of the timer, 18 of which are a second.
-    "brief": f"fb {UP}  b92400 f4 e2fd  {OFF}",
+    # sti; 36 ticks of the timer, 18 of which are a second; mov al, 'D'; out dx, al.
+    "brief": f"fb {UP}  b92400 f4 e2fd  b044 ee  {OFF}",
 }
 
 
@@ -39,7 +39,7 @@ def log(directory: Path, name: str) -> Path:
 
 def until_up(directory: Path, name: str, *, times: int = 1) -> None:
     """Come back when the guest has come up so many times."""
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 100
     while not (log(directory, name).exists() and log(directory, name).read_bytes().count(b"U") >= times):
         assert time.monotonic() < ends, f"{name} has not come up"
         time.sleep(0.02)

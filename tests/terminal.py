@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.environment import ROOT
 
-LIMIT = 30.0
+LIMIT = 100.0
 COMPLETIONS = ROOT / "completions"
 LOAD = {
     "bash": f"source {shlex.quote(str(COMPLETIONS))}/kvmctl.bash",

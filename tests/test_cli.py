@@ -131,13 +131,13 @@ def test_an_interrupt_is_told(run_process: OwnProcess, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(path))
         silent.listen(1)
-        silent.settimeout(20)
+        silent.settimeout(100)
         process = run_process.start(["-H", f"qemu+unix:///system?socket={path}", "-o", "json", "list"])
         connection, _ = silent.accept()
         with connection:
             time.sleep(0.2)
             process.send_signal(signal.SIGINT)
-            stdout, stderr = process.communicate(timeout=20)
+            stdout, stderr = process.communicate(timeout=100)
     assert process.returncode == 130
     assert json.loads(stdout)["error"]["code"] == "interrupted"
     assert b"error: interrupted" in stderr

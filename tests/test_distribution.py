@@ -70,7 +70,7 @@ def test_a_table_on_a_terminal(run: Distribution) -> None:
     master, terminal = pty.openpty()
     with run.start("-H test:///default list", stdout=terminal, env={"TERM": "xterm"}) as process:
         os.close(terminal)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=100) == 0
     shown = os.read(master, 4096).decode()
     os.close(master)
     assert "NAME" in shown

@@ -17,12 +17,15 @@ from kvmctl import __version__, errors, manual, roff
 from kvmctl.cli import root
 from kvmctl.commands import REGISTRY, SECTIONS
 from kvmctl.commands.host import REGISTRY as HOST_REGISTRY
+from kvmctl.commands.pci import REGISTRY as PCI_REGISTRY
+from kvmctl.commands.pin import REGISTRY as PIN_REGISTRY
 from kvmctl.lazy import LazyGroup
 from kvmctl.reflect import exit_sentences, generated, help_of, summary
 from tests.conftest import InProcess
 from tests.environment import ROOT
 
 GENERATED = generated()
+GROUPS = {"host": HOST_REGISTRY, "pci": PCI_REGISTRY, "pin": PIN_REGISTRY}
 PAGES = sorted(name for name in GENERATED if name.startswith("man/"))
 SOURCES = sorted((ROOT / "kvmctl").rglob("*.py"))
 README = (ROOT / "README.md").read_text()
@@ -40,7 +43,7 @@ def test_nothing_else_lies_beside_them(folder: str) -> None:
 
 
 def test_every_command_has_a_page() -> None:
-    commands = [*REGISTRY, *(f"host-{name}" for name in HOST_REGISTRY)]
+    commands = [*REGISTRY, *(f"{group}-{name}" for group, registry in GROUPS.items() for name in registry)]
     assert {f"man/kvmctl-{name}.1" for name in commands} | {"man/kvmctl.1", "man/kvmctl-spec.5"} == set(PAGES)
 
 
@@ -147,7 +150,7 @@ def test_every_option_is_in_the_page_of_its_command(path: str) -> None:
 def test_the_registry_says_what_the_command_says(path: str) -> None:
     command = COMMANDS[path]
     group, _, name = path.rpartition(" ")
-    registry = HOST_REGISTRY if group else REGISTRY
+    registry = GROUPS[group] if group else REGISTRY
     assert command.name == name
     assert summary(command) == registry[name][1]
 

@@ -14,7 +14,7 @@ COMMANDS = ["list", "show test", "schema", "--help", "--version", "xml test", "l
 def shell(script: str) -> subprocess.CompletedProcess[str]:
     kvmctl = f"{sys.executable} -m kvmctl -H test:///default"
     script = script.replace("kvmctl", kvmctl)
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=30)
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=100)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -19,12 +19,18 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "list": ("kvmctl.commands.list:list_", "List VMs."),
     "show": ("kvmctl.commands.show:show", "Show VMs: state, configuration, addresses, disks, networks, pins, devices."),
     "console": ("kvmctl.commands.console:console", "Connect to a VM's serial console."),
-    "host": ("kvmctl.commands.host:host", "Hosts: list, show, check."),
+    "pin": ("kvmctl.commands.pin:pin", "Where VMs run: vCPUs, helper threads and memory on the host's CPUs and nodes."),
+    "pci": ("kvmctl.commands.pci:pci", "PCI devices of a host, and VMs that have them."),
+    "migrate": ("kvmctl.commands.migrate:migrate", "Move VMs to another host."),
+    "drain": ("kvmctl.commands.drain:drain", "Move every VM of a host to others, and back."),
+    "host": ("kvmctl.commands.host:host", "Hosts: list, show, topology, hugepages, check."),
 }
 
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Define": ("init", "validate", "xml", "schema", "create", "export", "delete"),
     "Run": ("start", "stop", "restart", "reset", "pause", "resume", "autostart", "wait"),
     "Look": ("list", "show", "console"),
-    "Hosts": ("host",),
+    "CPU": ("pin",),
+    "Devices": ("pci",),
+    "Hosts": ("migrate", "drain", "host"),
 }

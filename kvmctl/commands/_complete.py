@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from kvmctl.completion import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     import click
 
@@ -25,18 +25,37 @@ Found = TypeVar("Found")
 LIMIT = 2.0
 """Seconds after which a person has stopped waiting for TAB."""
 
+MOST = 200
+"""So many devices are offered; a host may have thousands."""
+
 SPEC_SUFFIXES = ".yaml .yml"
 
 
 def vm_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """VMs of the host, with their states; those already on the command line are left out."""
+    given = ctx.params.get(parameter.name or "") or ()
+    return _vm_names(ctx, given if isinstance(given, tuple | list) else (given,), incomplete)
+
+
+def vms_and_host(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """VMs, and behind a VM the hosts too: the last of several words is the host that the VMs go to."""
+    last = ctx.params.get("destination")
+    given = (*(ctx.params.get(parameter.name or "") or ()), *([last] if last else []))
+    goes = given and not any(ctx.params.get(name) for name in ("status", "cancel", "recover"))
+    return [*(hosts(ctx, parameter, incomplete) if goes else ()), *_vm_names(ctx, given, incomplete)]
+
+
+def hosts(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Hosts that VMs can move to or from."""
+    return [CompletionItem(name, help="host") for name in host_names(incomplete) if name != "embedded"]
+
+
+def _vm_names(ctx: click.Context, given: Collection[str], incomplete: str) -> list[CompletionItem]:
     from kvmctl.app import App
 
     app = ctx.find_object(App)
     if app is None:
         return []
-    given = ctx.params.get(parameter.name or "") or ()
-    given = given if isinstance(given, tuple | list) else (given,)
     found = _within_limit(app, lambda: _vms(app.target()))
     return [
         CompletionItem(name, help=state)
@@ -56,6 +75,11 @@ def spec_files(ctx: click.Context, parameter: click.Parameter, incomplete: str) 
     return files(SPEC_SUFFIXES)
 
 
+def every_host(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Hosts that can be spoken to."""
+    return host_names(incomplete)
+
+
 def host_names(incomplete: str) -> list[str]:
     """The hosts of the configuration file, and the embedded one."""
 
@@ -73,6 +97,40 @@ def template_names(ctx: click.Context, parameter: click.Parameter, incomplete: s
     from kvmctl.commands._specs import templates
 
     return [name for name in _quietly(templates) if name.startswith(incomplete)]
+
+
+def pci_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Addresses, interfaces and disks of the host's PCI devices."""
+    from kvmctl.app import App
+
+    app = ctx.find_object(App)
+    if app is None:
+        return []
+    found = sorted(_within_limit(app, lambda: _devices(app.target())))
+    return [CompletionItem(name, help=what) for name, what in found if name.startswith(incomplete)][:MOST]
+
+
+def _devices(target: Target) -> list[tuple[str, str]]:
+    """What devices can be called, with what each is; bridges are no choice. Of this machine without asking libvirt."""
+    from kvmctl.host import machine
+    from kvmctl.host.pci import nodes, sysfs
+    from kvmctl.plan.pci.classes import named
+    from kvmctl.plan.pci.find import names_of
+    from kvmctl.plan.pci.verdict import is_board
+
+    if machine.is_local(target) and target.uri.startswith("qemu"):
+        found = sysfs.devices()
+    else:
+        from kvmctl.host.connection import connect
+
+        with connect(target, timeout=LIMIT, readonly=True) as host:
+            found = nodes.devices_of(nodes.described(host, nodes.PCI | nodes.NET | nodes.STORAGE) or {})
+    return [
+        (name, named(device.class_code))
+        for device in found.values()
+        if not is_board(device)
+        for name in (device.address, *names_of(device))
+    ]
 
 
 def _vms(target: Target) -> list[tuple[str, str]]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from kvmctl.commands._complete import vm_names
+from kvmctl.errors import UsageError
 
 STOP_SECONDS = 60.0
 """How long a guest gets to shut down."""
 PLUG_SECONDS = 30.0
 """How long pulling the plug may take: libvirt gives a QEMU that hangs ten seconds before it ends it for good."""
 
+Value = TypeVar("Value")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -30,6 +32,36 @@ def vm_arguments() -> Decorator:
 def force_option() -> Decorator:
     """--force of the verbs that stop a VM."""
     return click.option("--force", is_flag=True, help="Pull the plug of a VM that has not stopped in time.")
+
+
+def force_device_option() -> Decorator:
+    """--force-host-device of all that gives devices to VMs; the function gets addresses in full, `forced`."""
+    return click.option(
+        "--force-host-device",
+        "forced",
+        multiple=True,
+        metavar="ADDRESS",
+        callback=_addresses,
+        help="Take this very device from the host, even if the host needs it.",
+    )
+
+
+def _addresses(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
+    if not value:
+        return ()
+    from kvmctl.spec.model.pci import in_full
+
+    return tuple(read("--force-host-device", in_full, text) or "" for text in value)
+
+
+def read(option: str, parse: Callable[[str], Value], text: str | None) -> Value | None:
+    """What an option's text stands for; None where it was not given."""
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ValueError as problem:
+        raise UsageError("usage", f"{option}: {problem}") from None
 
 
 def sentence(done: str, already: str) -> Callable[[dict[str, Any]], str]:

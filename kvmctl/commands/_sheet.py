@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from kvmctl.output import aligned, printable
+from kvmctl.columns import aligned, printable
 
 if TYPE_CHECKING:
-    from kvmctl.output import Field, Item, Output
+    from kvmctl.columns import Field, Item
+    from kvmctl.output import Output
 
 WIDTH = 80
 INDENT = "  "
@@ -26,6 +27,12 @@ def named(output: Output, values: Iterable[tuple[str, str | None]]) -> Iterator[
         for number, line in enumerate(lines):
             shown = output.painted(name.ljust(NAMES), "dim") if number == 0 else NAMES * " "
             yield f"{INDENT}{shown}{INDENT}{line}"
+
+
+def prose(mark: str, text: str) -> Iterator[str]:
+    """A sentence with a mark of one letter before it, broken where it is long."""
+    for number, line in enumerate(wrap(printable(text), WIDTH - 2 * len(INDENT), break_on_hyphens=False)):
+        yield f"{INDENT}{mark if number == 0 else ' '} {line}"
 
 
 def table(output: Output, items: Sequence[Item], fields: Sequence[Field]) -> Iterator[str]:

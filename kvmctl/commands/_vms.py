@@ -37,6 +37,7 @@ def each(
     answer: Callable[[Sequence[Item], bool], None] | None = None,
     readonly: bool = False,
     place: Callable[[], AbstractContextManager[Any]] | None = None,
+    at_once: int | None = None,
     seconds: float = SECONDS,
     grace: float = GRACE,
 ) -> None:
@@ -44,7 +45,8 @@ def each(
 
     `answer` shows the items, and whether a single one was asked for; by default as what was done. `place` is where
     the deed is done, and its first argument: `app.host` if nothing is said, or `app.watch` for deeds that wait.
-    They wait for `seconds` and then have `grace` to finish.
+    They wait for `seconds` and then have `grace` to finish, all of them together unless `at_once` says how many. A
+    place that says how many shows by itself what goes on.
     """
     single = len(things) == 1
 
@@ -57,7 +59,8 @@ def each(
             app.output.failure(_error(outcome, name))
 
     waiting = place is not None
-    shown = app.output.progress(f"waiting for {', '.join(map(name, things))}") if waiting else nullcontext()
+    shows = waiting and at_once is None
+    shown = app.output.progress(f"waiting for {', '.join(map(name, things))}") if shows else nullcontext()
     with place() if place else app.host(readonly=readonly) as here, shown:
         outcomes, left = parallel.run(
             things,
@@ -65,7 +68,7 @@ def each(
             limit=app.settings.timeout or seconds,
             grace=grace,
             # Waiting is no work, and who comes later would wait for longer than was said.
-            at_once=len(things) if waiting else parallel.AT_ONCE,
+            at_once=at_once or (len(things) if waiting else parallel.AT_ONCE),
             on_finish=tell,
         )
     app.abandoned = app.abandoned or left

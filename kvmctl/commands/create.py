@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvmctl.commands._complete import spec_files
+from kvmctl.commands._options import force_device_option
 from kvmctl.options import command
 
 if TYPE_CHECKING:
@@ -23,8 +24,16 @@ if TYPE_CHECKING:
 @click.option("--start", is_flag=True, help="Start each VM when it is made.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change a key of each spec first.")
 @click.option("--dry-run", is_flag=True, help="Show what would be made, and make nothing.")
+@force_device_option()
 @click.pass_obj
-def create(app: App, specs: tuple[str, ...], start: bool, settings: tuple[str, ...], dry_run: bool) -> None:
+def create(
+    app: App,
+    specs: tuple[str, ...],
+    start: bool,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    forced: tuple[str, ...],
+) -> None:
     """Create VMs from specs, with their disks.
 
     SPEC is a file, or - for standard input; kvmctl-spec(5) tells what it can say. The VM is defined and its new disks
@@ -36,6 +45,9 @@ def create(app: App, specs: tuple[str, ...], start: bool, settings: tuple[str, .
       kvmctl create web1.yaml --start
       kvmctl create web.yaml --set name=web2 --set memory=8GiB --set disks.0.size=40GiB
 
+    Devices that the spec names by what they are (pci: [{class: nvme}], networks: [{hostdev: vf_of:eth0}]) are chosen
+    on the host, and kept. What the host needs, or cannot give safely, is refused before anything is made.
+
     With --dry-run the domain XML is printed. With -o json it prints an object per VM with the fields name, uuid, state,
     host and disks (each with name, path, format, created), and for a dry run xml and dry_run.
     """
@@ -46,7 +58,9 @@ def create(app: App, specs: tuple[str, ...], start: bool, settings: tuple[str, .
         from kvmctl.host.create import create as make
         from kvmctl.host.create import planned
 
-        return planned(host, vm) if dry_run else make(host, vm, work, start=start, say=app.output.say)
+        if dry_run:
+            return planned(host, vm, work, start=start, forced=forced)
+        return make(host, vm, work, start=start, say=app.output.say, forced=forced)
 
     def sentence(item: dict[str, Any]) -> str:
         return f"{item['name']}: {'would be created' if dry_run else 'created and started' if start else 'created'}"

@@ -38,8 +38,9 @@ def delete(app: App, vms: list[str], force: bool, disks: bool) -> None:
       kvmctl delete web1
       kvmctl delete --force --disks web1 web2
 
-    With -o json it prints an object per VM with the fields name, uuid, state (deleted), host, disks_deleted (paths) and
-    disks_kept (each with path and reason).
+    With -o json it prints an object per VM with the fields name, uuid, state (deleted), host, disks_deleted
+    (paths), disks_kept (each with path and reason) and notes (which VMs were moved, now that the CPUs that it had alone
+    are free).
 
     \b
     Exit codes:
@@ -63,4 +64,4 @@ def _sentence(item: dict[str, Any]) -> str:
     """A line for the deed, and one for each disk."""
     gone = [f"  deleted {path}" for path in item["disks_deleted"]]
     kept = [f"  kept {disk['path']}: {disk['reason']}" for disk in item["disks_kept"]]
-    return "\n".join([f"{item['name']}: deleted", *gone, *kept])
+    return "\n".join([f"{item['name']}: deleted", *gone, *kept, *(f"  {note}" for note in item["notes"])])

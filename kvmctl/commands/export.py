@@ -27,7 +27,8 @@ def export(app: App, vm: str, path: str | None, short: bool) -> None:
 
     Any VM that libvirt knows can be exported, whatever made it. 'kvmctl create' makes the same VM from the spec: what
     the language has no key for, such as the addresses that libvirt gave to devices, is kept as raw_xml. With --short
-    the spec is for reading: a VM made of it is alike, but its devices may stand at other addresses.
+    the spec is for reading: a VM made of it is alike, but its devices may stand at other addresses, and where kvmctl
+    has chosen the CPUs it runs on, it says pin: auto instead of them.
 
     To copy a VM instead of moving it, take out uuid and the mac of each card, and change name and disks.
 

@@ -37,6 +37,7 @@ def restart(app: App, vms: list[str], force: bool) -> None:
       0  all have been restarted
       3  there is no such VM
       5  its guest cannot hear us, or it could not be started again
+      6  it was not running, and a running VM has CPUs alone that it is pinned to
       8  it did not stop, and is still running
       9  some of several failed
     """

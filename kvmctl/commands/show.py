@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvmctl.columns import Field, plain, printable, size
 from kvmctl.commands import _sheet
 from kvmctl.commands._options import vm_arguments
 from kvmctl.commands._vms import each
 from kvmctl.options import command
-from kvmctl.output import Field, plain, printable, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmctl.app import App
-    from kvmctl.output import Item, Output
+    from kvmctl.columns import Item
+    from kvmctl.output import Output
 
 SECONDS = 30.0
 

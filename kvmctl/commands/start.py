@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvmctl.commands._options import sentence, vm_arguments
+from kvmctl.commands._options import force_device_option, sentence, vm_arguments
 from kvmctl.options import command
 
 if TYPE_CHECKING:
@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 @command("start")
 @vm_arguments()
 @click.option("--paused", is_flag=True, help="Leave each VM paused; 'kvmctl resume' lets it go on.")
+@force_device_option()
 @click.pass_obj
-def start(app: App, vms: list[str], paused: bool) -> None:
+def start(app: App, vms: list[str], paused: bool, forced: tuple[str, ...]) -> None:
     """Start VMs.
 
     VM is a name or UUID. A VM that was saved goes on where it was. One that is running already stays as it is, which
     is a success with the field changed false. One that is running but paused is not started by this: exit code 5.
+
+    Of a VM that has devices of the host, the devices are looked at first: one that another VM runs with, that is gone
+    or not the one the VM was made with, or that the host needs is refused before anything is touched, with every
+    reason at once.
 
     \b
       kvmctl start web1 web2
@@ -34,7 +39,9 @@ def start(app: App, vms: list[str], paused: bool) -> None:
     Exit codes:
       0  all are running
       3  there is no such VM
-      5  it cannot be started as it is: paused, or half-created
+      5  it cannot be started as it is: paused, half-created, or with
+         devices that it cannot have
+      6  a running VM has CPUs alone that it is pinned to
       9  some of several failed
     """
     from kvmctl.commands._vms import each
@@ -42,6 +49,6 @@ def start(app: App, vms: list[str], paused: bool) -> None:
     def deed(host: Host, vm: str, work: Work) -> dict[str, Any]:
         from kvmctl.host import lifecycle
 
-        return lifecycle.start(host, vm, paused=paused)
+        return lifecycle.start(host, vm, paused=paused, forced=forced)
 
     each(app, vms, deed, sentence=sentence("started, and paused" if paused else "started", "already running"))

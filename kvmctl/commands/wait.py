@@ -53,6 +53,6 @@ def wait(app: App, vms: list[str], state: str) -> None:
         vms,
         deed,
         sentence=lambda item: f"{item['name']}: {item['state']} after {item['seconds']:.1f} s",
-        place=app.watch,
+        place=lambda: app.watch(timeout=app.settings.timeout),
         seconds=WAIT_SECONDS,
     )

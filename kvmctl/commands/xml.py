@@ -42,16 +42,21 @@ def xml(app: App, source: str, settings: tuple[str, ...], offline: bool, next_bo
     spec = load(source, settings) if is_spec(source) else None
     if spec and offline:
         from kvmctl.plan.facts import HostFacts
-        from kvmctl.plan.resolve import definition
+        from kvmctl.plan.resolve import resolve
+        from kvmctl.spec.xmlio import domain_of
+        from kvmctl.spec.xmltext import render
 
-        text = definition(spec, HostFacts())
+        resolved = resolve(spec, HostFacts())
+        for note in resolved.notes:
+            app.output.say(note)
+        text = render(domain_of(resolved.vm))
         app.output.text(text, {"name": spec.name, "xml": text})
         return
 
     def deed(host: Host, name: str, work: Work) -> dict[str, Any]:
         from kvmctl.host.definition import described, foreseen
 
-        return foreseen(host, spec) if spec else described(host, name, next_boot=next_boot)
+        return foreseen(host, spec, work) if spec else described(host, name, next_boot=next_boot)
 
     def answer(items: Sequence[dict[str, Any]], single: bool) -> None:
         app.output.text(items[0]["xml"], items[0])

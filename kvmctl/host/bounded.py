@@ -22,6 +22,8 @@ left_behind = threading.Event()
 
 GLANCE = 0.05
 """How often a waiting call looks whether it was cancelled, in seconds. A finished call wakes it at once."""
+ROUSE_SECONDS = (0.3, 1.0, 2.5)
+"""When a call that has not come back is roused."""
 
 
 class _Call(Generic[Result]):
@@ -51,10 +53,13 @@ def call(
     *,
     work: Work | None = None,
     late: Callable[[Result], object] = lambda result: None,
+    rouse: Callable[[], object] | None = None,
 ) -> Result:
     """What `function()` returns; TimeoutError after `seconds`. Ctrl-C works in the main thread, `work` tells others.
 
-    When nobody waits any more and the call comes back after all, `late` gets its result, to undo it.
+    When nobody waits any more and the call comes back after all, `late` gets its result, to undo it. `rouse` is any
+    call by the same connection, for one on which another thread waits for long: libvirt before 10.0 may not notice that
+    a second call has come, and leaves it there until a third one comes.
     """
     import time
 
@@ -67,12 +72,17 @@ def call(
             late(made.value[0])
 
     threading.Thread(target=run, daemon=True).start()
-    ends = time.monotonic() + seconds
+    began = time.monotonic()
+    ends = began + seconds
+    rousing = [began + after for after in ROUSE_SECONDS] if rouse else []
     try:
         while not made.done.wait(min(GLANCE, max(0.0, ends - time.monotonic()))):
             check_cancelled(work)
             if time.monotonic() >= ends:
                 raise TimeoutError
+            if rouse and rousing and time.monotonic() >= rousing[0]:
+                del rousing[0]
+                threading.Thread(target=_Call(rouse), daemon=True).start()  # whatever it says
     except BaseException:
         abandoned.set()
         left_behind.set()

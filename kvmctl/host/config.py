@@ -3,7 +3,7 @@
     default_host: host2
     hosts:
       host2: {uri: "qemu+ssh://root@host2/system", migrate_uri: "tcp://10.0.0.2"}
-      host3: qemu+ssh://root@host3/system
+      host3: {uri: "qemu+ssh://root@host3/system", devices: {fast0: "serial:S4EVNX0M"}}
 
 Every mistake is an error with its line. A URI is code (it can name a command to run): from a file only those with
 harmless parts are taken, unless the host's own entry says `allow_unsafe_uri: true`.
@@ -81,7 +81,7 @@ class _Reader:
         if entry.id == "scalar":
             uri, values = self._text(entry, f"hosts.{name}"), {}
         else:
-            keys = ("uri", "migrate_uri", "allow_unsafe_uri")
+            keys = ("uri", "migrate_uri", "allow_unsafe_uri", "devices")
             values = dict(self._mapping(entry, f"hosts.{name}", keys))
             if "uri" not in values:
                 raise self._wrong(entry, f"hosts.{name} has no uri", f"write {name}: {{uri: 'qemu+ssh://…/system'}}")
@@ -97,7 +97,12 @@ class _Reader:
                 hint="write 'allow_unsafe_uri: true' in the entry of this host if you trust it",
             )
         migrate_uri = self._text(values["migrate_uri"], f"hosts.{name}.migrate_uri") if "migrate_uri" in values else ""
-        return Target(name, uri, migrate_uri=migrate_uri)
+        devices = self._devices(values["devices"], f"hosts.{name}.devices") if "devices" in values else {}
+        return Target(name, uri, migrate_uri=migrate_uri, devices=devices)
+
+    def _devices(self, node: Any, what: str) -> dict[str, str]:
+        """Names for devices of the host: which they are is looked at when one is asked for."""
+        return {name: self._text(value, f"{what}.{name}") for name, value in self._mapping(node, what)}
 
     def _document(self) -> Any:
         import yaml

@@ -7,9 +7,9 @@ saves time and a round trip. The embedded host is opened by `embedded`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kvmctl.errors import HostUnreachable
 from kvmctl.host import bounded, messages
@@ -18,6 +18,8 @@ from kvmctl.host.library import libvirt
 if TYPE_CHECKING:
     from kvmctl.host.targets import Target
     from kvmctl.parallel import Work
+
+Answer = TypeVar("Answer")
 
 CONNECT_SECONDS = 15.0
 """How long a host gets to answer."""
@@ -97,6 +99,16 @@ def translated(vm: str = "", doing: str = "", host: str = "") -> Iterator[None]:
         yield
     except libvirt.libvirtError as problem:
         raise messages.translate(problem, vm=vm, doing=doing, host=host) from problem
+
+
+def or_nothing(question: Callable[[], Answer], nothing: Answer) -> Answer:
+    """The answer; `nothing` if this host does not answer such a question."""
+    try:
+        return question()
+    except libvirt.libvirtError as problem:
+        if messages.is_connection_loss(problem):
+            raise
+        return nothing
 
 
 def _open(

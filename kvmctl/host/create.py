@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,12 @@ from kvmctl.host.connection import translated
 from kvmctl.host.deletion import undefine
 from kvmctl.host.facts import gather
 from kvmctl.host.library import libvirt
+from kvmctl.host.moving import refit_others
+from kvmctl.host.pci.assigning import check_unshared
+from kvmctl.host.placing import check_alone, retried
+from kvmctl.host.settling import decide
 from kvmctl.host.sockets import shorten_sockets
+from kvmctl.plan.placement.request import ignores_stopped, is_exclusive
 from kvmctl.plan.resolve import Resolved, resolve
 from kvmctl.spec import metadata
 from kvmctl.spec.nodes import to_yaml
@@ -38,28 +43,46 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
-def planned(host: Host, vm: Vm) -> dict[str, Any]:
+def planned(host: Host, vm: Vm, work: Work, *, start: bool = False, forced: Collection[str] = ()) -> dict[str, Any]:
     """What `create` would do, without doing it."""
     _claim(host, vm, clear=False)
     facts, _ = gather(host, vm, change=False)
-    resolved = resolve(vm, facts)
+    resolved = resolve(decide(host, vm, work, facts, forced=forced, start=start).vm, facts)
     _check_disks(host, resolved)
     xml = render(domain_of(resolved.vm))
     return {**_answer(host, resolved, uuid=vm.uuid, state=None), "xml": xml, "dry_run": True}
 
 
-def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say) -> dict[str, Any]:
-    """Make the VM that a spec describes. Returns `name uuid state host disks`; raises with nothing left behind."""
+def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say, forced: Collection[str] = ()) -> dict[str, Any]:
+    """Make the VM that a spec describes. Returns `name uuid state host disks`; raises with nothing left behind.
+
+    `forced` are devices that it may take from the host.
+    """
     if _claim(host, vm, clear=True):
         say(f"{vm.name}: cleared away what an interrupted create had left")
     facts, notes = gather(host, vm, change=True)
-    resolved = resolve(vm, facts)
-    for note in (*notes, *resolved.notes):
+
+    def attempt() -> tuple[Resolved, tuple[str, ...], Element, libvirt.virDomain]:
+        decided = decide(host, vm, work, facts, forced=forced, start=start)
+        resolved = resolve(decided.vm, facts)
+        _check_disks(host, resolved)
+        work.check()
+        kept = metadata.element(to_yaml(to_plain(vm)))
+        metadata.note_devices(kept, decided.devices)
+        domain = _define(host, resolved, kept)
+        try:
+            check_unshared(host, domain.UUIDString(), decided.picked)
+            if decided.placed:
+                check_alone(host, domain.UUIDString(), running=ignores_stopped(vm), new=True)
+        except BaseException:
+            with translated(vm=domain.name(), doing="undo its definition"):
+                undefine(domain)
+            raise
+        return resolved, decided.sentences, kept, domain
+
+    resolved, said, kept, domain = retried(work, attempt)
+    for note in (*notes, *said, *resolved.notes):
         say(note)
-    _check_disks(host, resolved)
-    work.check()
-    kept = metadata.element(to_yaml(to_plain(vm)))
-    domain = _define(host, resolved, kept)
     undo: list[Callable[[], object]] = [lambda: undefine(domain)]
     try:
         for volume in resolved.volumes:
@@ -80,16 +103,20 @@ def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say) -> dict[str
                 undo.append(lambda: domain.isActive() and domain.destroy())
                 domain.createWithFlags(0)
             work.check()
-        return _answer(host, resolved, uuid=domain.UUIDString(), state="running" if start else "stopped")
+        answer = _answer(host, resolved, uuid=domain.UUIDString(), state="running" if start else "stopped")
     except BaseException as problem:
         _undo(undo, vm.name or "", problem)
         raise
+    if is_exclusive(resolved.vm):
+        for moved in refit_others(host, but=domain.UUIDString()):
+            say(moved)
+    return answer
 
 
 def _answer(host: Host, resolved: Resolved, *, uuid: str | None, state: str | None) -> dict[str, Any]:
     made = {volume.path: volume for volume in resolved.volumes}
     disks = [
-        {"name": disk.name, "path": disk.path, "format": disk.format, "created": disk.path in made}
+        {"name": disk.name, "path": disk.path or disk.nvme, "format": disk.format, "created": disk.path in made}
         for disk in resolved.vm.disks
     ]
     return {"name": resolved.vm.name, "uuid": uuid, "state": state, "host": host.name, "disks": disks}

@@ -12,11 +12,17 @@ from kvmctl.errors import Refused
 from kvmctl.host import states
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
-from kvmctl.spec.metadata import NAMESPACE
+from kvmctl.plan.placement.pins import pins_of
+from kvmctl.spec.metadata import CREATING, VM
+from kvmctl.spec.model.pci import has_assigned
+from kvmctl.spec.xmltext import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
+    from xml.etree.ElementTree import Element
+
+    from kvmctl.host.connection import Host
 
 IN_THE_WAY = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR)
 """Codes with which drivers say that a VM is, or is not, running: QEMU's the first, the test driver the second.
@@ -25,10 +31,33 @@ What stands beside the code is in the daemon's language, so the VM itself is loo
 """
 
 
-def start(domain: libvirt.virDomain, *, paused: bool = False) -> str:
-    """Start a VM, or what was saved of it. Empty then; the state of one that ran already."""
+def start(
+    host: Host,
+    domain: libvirt.virDomain,
+    *,
+    paused: bool = False,
+    again: bool = False,
+    forced: Collection[str] = (),
+) -> str:
+    """Start a VM, or what was saved of it. Empty then; the state of one that ran already.
+
+    Raises Conflict for CPUs that a running VM has alone; only of a VM that is pinned the others are looked at. One that
+    ran until now (`again`) may stay where it was. Devices of the host are looked at of a VM that has some; `forced` are
+    those that it may take from the host.
+    """
     name = domain.name()
-    _refuse_half_created(domain)
+    with translated(vm=name, doing="look at it"):
+        definition = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+        _refuse_half_created(name, definition)
+        pinned = not again and pins_of(definition).vcpus and not domain.isActive()
+    if has_assigned(definition) and not domain.isActive():
+        from kvmctl.host.pci.assigning import look
+
+        look(host, definition, forced=forced)
+    if pinned:
+        from kvmctl.host.placing import check_alone
+
+        check_alone(host, domain.UUIDString(), running=True)
     with translated(vm=name, doing="start it"):
         try:
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
@@ -125,10 +154,8 @@ def check_can_restart(domain: libvirt.virDomain) -> bool:
     return True
 
 
-DEEDS: dict[str, Callable[..., Any]] = {
-    deed.__name__: deed for deed in (start, ask_to_stop, pull_plug, check_can_restart)
-}
-"""What a watch can be asked to do."""
+DEEDS: dict[str, Callable[..., Any]] = {deed.__name__: deed for deed in (ask_to_stop, pull_plug, check_can_restart)}
+"""What a watch can be asked to do; and to start a VM, for which the host must be looked at too."""
 
 
 def _require_running(name: str, state: str) -> None:
@@ -153,18 +180,9 @@ def _says(problem: libvirt.libvirtError, *texts: str) -> bool:
     return problem.get_error_code() in IN_THE_WAY and any(text in said for text in texts)
 
 
-def _refuse_half_created(domain: libvirt.virDomain) -> None:
+def _refuse_half_created(name: str, definition: Element) -> None:
     """Raise for a VM whose disks a `create` was still making when it was killed, or makes right now."""
-    name = domain.name()
-    with translated(vm=name, doing="look at it"):
-        try:
-            # libvirt gives our element without its namespace; whatever text is in it has no '<'.
-            kept = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, NAMESPACE, 0)
-        except libvirt.libvirtError as problem:
-            if problem.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_NO_SUPPORT):
-                raise
-            return
-    if "<creating" in kept:
+    if definition.find(f"metadata/{VM}/{CREATING}") is not None:
         raise Refused(
             "vm-half-created",
             "its disks are still being made, or were when its create was killed",

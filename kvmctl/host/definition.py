@@ -8,6 +8,7 @@ from kvmctl.host.connection import translated
 from kvmctl.host.domains import find, summary
 from kvmctl.host.facts import gather
 from kvmctl.host.library import libvirt
+from kvmctl.host.settling import decide
 from kvmctl.plan.export import export
 from kvmctl.plan.resolve import definition
 from kvmctl.plan.shorten import shorten
@@ -16,6 +17,7 @@ from kvmctl.spec.xmltext import parse
 
 if TYPE_CHECKING:
     from kvmctl.host.connection import Host
+    from kvmctl.parallel import Work
     from kvmctl.spec.model.vm import Vm
 
 
@@ -27,10 +29,10 @@ def described(host: Host, name: str, *, next_boot: bool = False) -> dict[str, An
     return {**summary(host, domain), "xml": text}
 
 
-def foreseen(host: Host, vm: Vm) -> dict[str, Any]:
+def foreseen(host: Host, vm: Vm, work: Work) -> dict[str, Any]:
     """The XML that a spec would make on this host."""
     facts, _ = gather(host, vm, change=False)
-    return {"name": vm.name, "xml": definition(vm, facts)}
+    return {"name": vm.name, "xml": definition(decide(host, vm, work, facts).vm, facts)}
 
 
 def exported(host: Host, name: str, *, short: bool = False) -> dict[str, Any]:

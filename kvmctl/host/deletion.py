@@ -60,6 +60,8 @@ def delete(host: Host, name: str, work: Work, *, force: bool = False, disks: boo
     with translated(vm=vm, doing="delete it"):
         if persistent:
             undefine(domain)
+    from kvmctl.host.moving import refit_after
+
     return {
         "name": vm,
         "uuid": uuid,
@@ -67,6 +69,7 @@ def delete(host: Host, name: str, work: Work, *, force: bool = False, disks: boo
         "host": host.name,
         "disks_deleted": deleted,
         "disks_kept": [{"path": disk.path, "reason": disk.keep} for disk in decision.kept],
+        "notes": list(refit_after(host, [definition])),
     }
 
 

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from kvmctl.host.cells import Asked, topology_of
 from kvmctl.host.connection import translated
 from kvmctl.host.cpu import remote_flags
 from kvmctl.host.library import libvirt
@@ -43,6 +44,7 @@ def gather(host: Host, vm: Vm, *, change: bool) -> tuple[HostFacts, list[str]]:
             image_directory=embedded_images(host) if host.embedded else "",
             pools=pools,
             networks=_networks(host) if any(card.network for card in vm.networks) else None if host.embedded else {},
+            topology=topology_of(capabilities, Asked()),
             known=True,
         ),
         notes,

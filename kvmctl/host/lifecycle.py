@@ -5,6 +5,7 @@ Each gives the object that the command answers with: `name uuid state host`, and
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import Refused
@@ -15,10 +16,10 @@ if TYPE_CHECKING:
     from kvmctl.host.connection import Host
 
 
-def start(host: Host, name: str, *, paused: bool = False) -> dict[str, Any]:
-    """Start a VM; one that runs already stays as it is."""
+def start(host: Host, name: str, *, paused: bool = False, forced: Collection[str] = ()) -> dict[str, Any]:
+    """Start a VM; one that runs already stays as it is. Raises Conflict for CPUs that a running VM has alone."""
     domain = find(host, name)
-    before = deeds.start(domain, paused=paused)
+    before = deeds.start(host, domain, paused=paused, forced=forced)
     return {**summary(host, domain, before or (states.PAUSED if paused else states.RUNNING)), "changed": not before}
 
 

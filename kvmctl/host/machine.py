@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 
 from kvmctl.plan.check_facts import Node, Pages
 from kvmctl.plan.packages import COMMANDS
+from kvmctl.spec.kinds import parse_cpus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kvmctl.host.targets import Target
 
 ROOT = Path("/")
@@ -107,6 +110,30 @@ def nodes(system: Path = ROOT) -> tuple[Node, ...]:
         number = int(place.name.removeprefix("node"))
         found.append(Node(number=number, memory=memory, cpus=text_of(place / "cpulist") or ""))
     return tuple(sorted(found, key=lambda node: node.number))
+
+
+def isolated_cpus(system: Path = ROOT) -> frozenset[int] | None:
+    """CPUs that the scheduler leaves alone: by the kernel's command line, or by a cgroup."""
+    places = (system / "sys/devices/system/cpu/isolated", system / "sys/fs/cgroup/cpuset.cpus.isolated")
+    told = [text for text in map(text_of, places) if text is not None]
+    return frozenset().union(*(parse_cpus(text) for text in told if text)) if told else None
+
+
+def nodes_of_cpus(cpus: Iterable[int], system: Path = ROOT) -> dict[int, int]:
+    """The NUMA nodes of CPUs, also of those that are offline."""
+    found = {}
+    for number in cpus:
+        for node in (system / f"sys/devices/system/cpu/cpu{number}").glob("node[0-9]*"):
+            found[number] = int(node.name.removeprefix("node"))
+    return found
+
+
+def default_hugepage(system: Path = ROOT) -> int | None:
+    """The size of huge page that this kernel gives where none is named."""
+    for line in (text_of(system / "proc/meminfo") or "").splitlines():
+        if line.startswith("Hugepagesize:"):
+            return int(line.split()[1]) * 1024
+    return None
 
 
 def memory(system: Path = ROOT) -> tuple[int | None, int | None]:

@@ -114,12 +114,20 @@ def memory(host: Host) -> tuple[int | None, int | None]:
     return None, None
 
 
-def domain_capabilities(host: Host, capabilities: Element) -> Element | None:
-    """What a VM of the host's own architecture can have, on the machine that specs use by default."""
+def machine_of(arch: str) -> str | None:
+    """The machine that specs use by default for guests of an architecture."""
+    return "q35" if arch in X86 else "virt" if arch in ("aarch64", "riscv64") else None
+
+
+def domain_capabilities(host: Host, capabilities: Element, accelerator: str | None = None) -> Element | None:
+    """What a VM of the host's own architecture can have, on the machine that specs use by default.
+
+    Under the accelerator named, kvm or tcg; libvirt takes the best one that it knows if none is.
+    """
     arch = capabilities.findtext("host/cpu/arch")
-    machine = "q35" if arch in X86 else "virt" if arch in ("aarch64", "riscv64") else None
+    kind = {"tcg": "qemu"}.get(accelerator or "", accelerator)
     with suppress(libvirt.libvirtError):
-        return ElementTree.fromstring(host.conn.getDomainCapabilities(None, arch, machine, None, 0))
+        return ElementTree.fromstring(host.conn.getDomainCapabilities(None, arch, machine_of(arch or ""), kind, 0))
     return None
 
 

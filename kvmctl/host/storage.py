@@ -220,6 +220,8 @@ def _volume_xml(pool_type: str, volume: NewVolume, size: int) -> str:
     ElementTree.SubElement(target, "format", type=volume.format)
     if volume.format == "qcow2":
         ElementTree.SubElement(target, "compat").text = "1.1"  # libvirt's default is that of the year 2008
+    if volume.cluster_size:
+        ElementTree.SubElement(target, "clusterSize", unit="B").text = str(volume.cluster_size)
     ElementTree.SubElement(ElementTree.SubElement(target, "permissions"), "mode").text = "0600"
     if volume.backing:
         store = ElementTree.SubElement(element, "backingStore")

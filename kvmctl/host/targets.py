@@ -34,12 +34,14 @@ PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 class Target:
     """One host to talk to. `name` is what people call it and what the field `host` shows."""
 
-    __slots__ = ("embedded", "migrate_uri", "name", "uri", "warnings")
+    __slots__ = ("devices", "embedded", "migrate_uri", "name", "uri", "warnings")
 
-    def __init__(self, name: str, uri: str, *, migrate_uri: str = "") -> None:
+    def __init__(self, name: str, uri: str, *, migrate_uri: str = "", devices: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.uri = uri
         self.migrate_uri = migrate_uri
+        self.devices = dict(devices or {})
+        """What its entry calls devices of the host, and which they are."""
         self.embedded = uri == EMBEDDED_URI or uri.startswith(EMBEDDED_URI + "?")
         self.warnings = _warnings(name, uri)
 

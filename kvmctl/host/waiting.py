@@ -48,7 +48,7 @@ def restart(watch: Watch, name: str, work: Work, *, force: bool = False) -> dict
     stopped = stop(watch, name, work, force=force)
     if work.cancelled.is_set():
         raise Interrupted("interrupted", "interrupted: it is stopped, and was not started again", vm=vm.name)
-    watch.do("start", vm, work)
+    watch.do("start", vm, work, again=was_running)
     return {**stopped, "state": states.RUNNING, "changed": True, "was_running": was_running}
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kvmctl.errors import Interrupted, KvmctlError, NotFound
 from kvmctl.host import states
 from kvmctl.host.connection import connect
-from kvmctl.host.deeds import DEEDS
+from kvmctl.host.deeds import DEEDS, start
 from kvmctl.host.domains import all_states, looks_like_uuid, not_found
 from kvmctl.host.library import libvirt
 
@@ -84,7 +84,7 @@ class Watch:
         """Raise if what tells us of changes has gone away."""
 
     def do(self, deed: str, vm: Seen, work: Work, **options: Any) -> Any:
-        """Do one of `DEEDS` to a VM."""
+        """Start a VM, or do one of `DEEDS` to it."""
         raise NotImplementedError
 
     def now(self, vm: Seen) -> Seen:
@@ -140,7 +140,10 @@ class LiveWatch(Watch):
         self._connection.check_alive()
 
     def do(self, deed: str, vm: Seen, work: Work, **options: Any) -> Any:
-        return DEEDS[deed](self._domains[vm.uuid], **options)
+        domain = self._domains[vm.uuid]
+        if deed == "start":
+            return start(self._connection, domain, **options)
+        return DEEDS[deed](domain, **options)
 
     def leave(self) -> None:
         """Hear of no more changes."""

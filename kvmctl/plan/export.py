@@ -9,8 +9,11 @@ from kvmctl.errors import KvmctlError
 from kvmctl.plan.facts import HostFacts
 from kvmctl.plan.resolve import explicit, resolve
 from kvmctl.spec import metadata
+from kvmctl.spec.lenses import prune, require
 from kvmctl.spec.merge import remainder
 from kvmctl.spec.model.memory import Memory
+from kvmctl.spec.model.numa import LOCAL
+from kvmctl.spec.model.tuning import Schedulers
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.nodes import read_nodes, to_yaml
 from kvmctl.spec.plainly import to_plain
@@ -18,14 +21,24 @@ from kvmctl.spec.structure import build
 from kvmctl.spec.xmlio import domain_of, vm_of
 from kvmctl.spec.xmltext import render
 
+RANKED = {
+    "feature": ("name",),
+    "vcpupin": ("vcpu",),
+    "iothreadpin": ("iothread",),
+    "vcpusched": ("vcpus",),
+    "memnode": ("cellid",),
+    "sibling": ("id",),
+}
+"""Elements of which the order does not matter, by attributes that tell them apart."""
+
 
 def export(domain: Element, *, autostart: bool = False) -> Vm:
-    """The spec of a domain, as VM. `domain` is its inactive XML; kvmctl's own metadata in it is left out.
+    """The spec of a domain, as VM. `domain` is its inactive XML; what kvmctl has noted in it is left out.
 
     The spec is tried out before it is given away: it must read back, and make this very domain. Where a document
     is so unusual that it does not, everything but the name is given as `raw_xml`.
     """
-    metadata.remove(domain)
+    metadata.forget(domain)
     _complete(domain)
     known = replace(explicit(vm_of(domain)), autostart=autostart or None)
     for vm in (
@@ -43,12 +56,19 @@ def export(domain: Element, *, autostart: bool = False) -> Vm:
 
 
 def _complete(domain: Element) -> None:
-    """Say what libvirt means when it is left out, and itself always says: units, and the memory at boot."""
+    """Say what libvirt means, where it may be left out or said in several ways, in the one way that kvmctl writes."""
     memory = domain.find("memory")
     if memory is not None and domain.find("currentMemory") is None:
         SubElement(domain, "currentMemory", memory.attrib).text = memory.text
     for vcpu in domain.findall("vcpu"):
         vcpu.attrib.setdefault("placement", "static")
+    schedulers = Schedulers()
+    schedulers.put(domain, schedulers.get(domain))  # which it tears apart or puts together as it likes
+    for cell in domain.findall("cpu/numa/cell"):
+        for itself in cell.findall(f"distances/sibling[@value='{LOCAL}']"):
+            if itself.get("id") == cell.get("id"):
+                require(cell, ("distances",)).remove(itself)
+        prune(cell, ("distances",))
     for name in ("memory", "currentMemory"):
         for element in domain.findall(name):
             element.attrib.setdefault("unit", "KiB")
@@ -69,4 +89,4 @@ def same(one: Element, other: Element) -> bool:
 
 
 def _rank(child: Element) -> tuple[str, str]:
-    return str(child.tag), str(child.get("name") or child.get("vcpu")) if child.tag in ("feature", "vcpupin") else ""
+    return str(child.tag), str([child.get(name) for name in RANKED.get(child.tag, ())])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kvmctl.plan.topology import Topology
+
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
@@ -22,7 +24,7 @@ class HostFacts:
 
     `kvm` tells whether hardware virtualisation works, `kvm_reason` why not. `pools` is None where there are none
     and disks are files made with qemu-img in `image_directory`. `networks` maps libvirt networks to whether they are
-    active; None where libvirt's network driver is missing.
+    active; None where libvirt's network driver is missing. `topology` has what capabilities tell, not what is free.
     """
 
     name: str = "localhost"
@@ -36,5 +38,6 @@ class HostFacts:
         default_factory=lambda: {"default": Pool(name="default", type="dir", path="/var/lib/libvirt/images")}
     )
     networks: Mapping[str, bool] | None = None
+    topology: Topology = field(default_factory=lambda: Topology(cpus={}, nodes={}))
     known: bool = False
     """False when these are assumptions, for work without a host."""

@@ -12,8 +12,10 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import NotFound, Refused
+from kvmctl.plan.pci.addressed import addressed, of_address, with_model
+from kvmctl.plan.tuning import decided, in_full, useless_quota
 from kvmctl.plan.volumes import NewVolume
-from kvmctl.spec.declare import declarations
+from kvmctl.spec.declare import declarations, is_bare
 from kvmctl.spec.lenses import Flag
 from kvmctl.spec.model.devices import Controller, Input, Rng, Serial
 from kvmctl.spec.model.disk import Cdrom, Disk, known_format
@@ -41,8 +43,12 @@ class Resolved:
 
 
 def resolve(vm: Vm, facts: HostFacts) -> Resolved:
-    """Settle a spec for a host. Raises Refused or NotFound where the host lacks what the spec asks for."""
+    """Settle a spec for a host. Raises Refused or NotFound where the host lacks what the spec asks for.
+
+    What takes more of the host than its facts, `pin: auto` and the baseline of several hosts, has been replaced before.
+    """
     notes: list[str] = []
+    vm = decided(vm, notes, known=facts.known)
     arch = vm.arch or facts.arch
     if facts.known and arch not in facts.guest_archs:
         offered = ", ".join(sorted(facts.guest_archs))
@@ -73,8 +79,10 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
     if vm.firmware and vm.firmware.secure_boot and vm.firmware.enrolled_keys is None:
         vm = replace(vm, firmware=replace(vm.firmware, enrolled_keys=True))
     _check_networks(vm, facts)
-    vm = replace(vm, networks=tuple(replace(card, model=card.model or "virtio") for card in vm.networks))
+    vm = replace(vm, networks=tuple(map(with_model, vm.networks)), pci=tuple(map(addressed, vm.pci)))
     vm, volumes = _disks(vm, facts)
+    if quota := useless_quota(vm):
+        notes.append(quota)
     return Resolved(vm=canonical(vm), volumes=volumes, notes=tuple(notes))
 
 
@@ -178,6 +186,9 @@ def _disks(vm: Vm, facts: HostFacts) -> tuple[Vm, tuple[NewVolume, ...]]:
     for given in vm.disks:
         bus = given.bus or "virtio"
         disk = replace(given, bus=bus, name=given.name or _free_name(bus, taken))
+        if disk.nvme:
+            disks.append(of_address(disk))
+            continue
         if disk.path:
             disks.append(replace(disk, format=disk.format or known_format(disk.path)))
             continue
@@ -251,7 +262,7 @@ def canonical(vm: Vm) -> Vm:
         vm = replace(vm, cpu=replace(vm.cpu, model=None))
     if vm.machine == "default":
         vm = replace(vm, machine=None)
-    vm = replace(vm, graphics=tuple(screen for screen in vm.graphics if screen.type != "none"))
+    vm = replace(in_full(vm), graphics=tuple(screen for screen in vm.graphics if screen.type != "none"))
     if vm.firmware and vm.firmware.type == "bios":
         vm = replace(vm, firmware=replace(vm.firmware, type=None))
     return _without_refusals(replace(vm, agent=vm.agent or None))  # type: ignore[no-any-return]
@@ -265,7 +276,7 @@ def _without_refusals(value: Any) -> Any:
             changes[name] = inner or None
         elif declared.cls is not None and declared.many:
             changes[name] = tuple(_device(item) for item in inner if getattr(item, "enabled", None) is not False)
-        elif declared.cls is not None and inner is not None:
+        elif declared.cls is not None and inner is not None and not is_bare(declared, inner):
             inner = _without_refusals(inner)
             changes[name] = None if inner == type(inner)() else inner
     return replace(value, **changes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from kvmctl.plan.tuning import open_again
+from kvmctl.spec.model.tuning import Wishes
 from kvmctl.spec.xmltext import parse_raw, render
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ NAMED_BY = {
 
 
 def shorten(vm: Vm) -> Vm:
-    """Without what libvirt gives a new VM by itself: the addresses of devices, the controllers they need, its defaults.
+    """Without what libvirt gives a new VM by itself: the addresses of devices, the controllers they need, its defaults;
+    and with `pin: auto` instead of the pins that kvmctl has chosen.
 
-    The VM that is made of it is alike, but its devices may stand at other addresses.
+    The VM that is made of it is alike, but its devices may stand at other addresses, and it may run on other CPUs.
     """
+    vm = _placed_anew(vm)
     if vm.raw_xml is None:
         return vm
     rest = parse_raw(vm.raw_xml)
@@ -43,12 +47,22 @@ def shorten(vm: Vm) -> Vm:
             if _says_nothing(device):
                 rest.find("devices").remove(device)  # type: ignore[union-attr]
     cpu = rest.find("cpu")
-    if cpu is not None and cpu.attrib == {"check": "none"} and not len(cpu):
+    if cpu is not None and cpu.attrib in ({}, {"check": "none"}, {"check": "partial"}) and not len(cpu):
         rest.remove(cpu)
     devices = rest.find("devices")
     if devices is not None and not len(devices):
         rest.remove(devices)
     return replace(vm, raw_xml=render(rest) if len(rest) or rest.attrib else None)
+
+
+def _placed_anew(vm: Vm) -> Vm:
+    """Where kvmctl has chosen the pins, and the nodes for the memory with them, the wish for it instead."""
+    cpu = vm.cpu
+    if not cpu or not cpu.placement or not cpu.placement.automatic:
+        return vm
+    wishes = replace(cpu.placement, automatic=None, by_hand=())
+    vm = open_again(vm)
+    return replace(vm, cpu=vm.cpu and replace(vm.cpu, placement=None if wishes == Wishes() else wishes))
 
 
 def _is_default(parent: Element, child: Element) -> bool:
@@ -61,6 +75,8 @@ def _is_default(parent: Element, child: Element) -> bool:
         # Every q35 machine has it; later releases of libvirt say so.
         watchdog = child.tag == "watchdog" and child.get("model") == "itco" and child.get("action") == "reset"
         return console or controller or silent or watchdog or child.tag == "emulator"
+    if child.tag == "topology":
+        return child.attrib == {"clusters": "1"}  # which later releases of libvirt say of every topology
     return child.tag == "address" and child.get("type") not in (None, "isa")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,7 +10,8 @@ class NewVolume:
     """A disk to make.
 
     `size` is in bytes; 0 means the size of the backing image. `pool` is the storage pool that makes it, or None where
-    there are no pools (the embedded host): then it is a plain file. `name` is its name in the pool.
+    there are no pools (the embedded host): then it is a plain file. `name` is its name in the pool. `cluster_size` is
+    that of a qcow2 image, 0 for the usual one; only pools know it.
     """
 
     path: str
@@ -20,3 +21,4 @@ class NewVolume:
     backing_format: str | None
     pool: str | None
     name: str
+    cluster_size: int = field(default=0, repr=False)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from keyword import iskeyword
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform
 
 from kvmctl.spec.groups import Group, Many, Mapper, Pairs, Values
@@ -31,7 +33,8 @@ class Declaration:
     """All that is known of one field.
 
     Exactly one shape: a scalar (`kind`), a list of scalars (`kind` and `many`), a group (`cls`), a list of groups
-    (`cls` and `many`), or a mapping (`key_kind` and `kind`). `one` lets a single item stand for a list of one.
+    (`cls` and `many`), or a mapping (`key_kind` and `kind`). `one` lets a single item stand for a list of one; `bare`
+    is what may stand, as a single value of its own, where else a group or a mapping does: `topology: auto`.
     """
 
     lens: Lens
@@ -41,6 +44,7 @@ class Declaration:
     cls: type | None = None
     many: bool = False
     one: bool = False
+    bare: Kind | None = None
     example: str = ""
 
 
@@ -49,13 +53,18 @@ def group(cls: type[Class]) -> type[Class]:
     """A frozen, keyword-only dataclass of declared fields.
 
     Class attributes that mean something: SHORTHAND names the field that a bare value stands for; CONSTANTS are
-    attributes that every such element has; `check(self)` yields (key, message, hint) for impossible combinations.
+    attributes that every such element has; `check(self)` yields (key, message, hint) for impossible combinations. A key
+    that is a word of Python, `class`, is the field `class_`.
     """
-    return dataclass(frozen=True, kw_only=True, slots=True)(cls)
+    made: Any = dataclass(frozen=True, kw_only=True, slots=True)(cls)
+    for item in fields(made):
+        if item.name.endswith("_"):
+            setattr(made, item.name[:-1], property(attrgetter(item.name)))
+    return made  # type: ignore[no-any-return]
 
 
-def _declare(declaration: Declaration, default: Any = None) -> Any:
-    return field(default=default, metadata={"declaration": declaration})
+def _declare(declaration: Declaration) -> Any:
+    return field(default=() if declaration.many else None, metadata={"declaration": declaration})
 
 
 def scalar(path: str, kind: Kind, doc: str, **more: Any) -> Any:
@@ -75,7 +84,7 @@ def beside(kind: Kind, doc: str, **more: Any) -> Any:
 
 def values(path: str, kind: Kind, doc: str, **more: Any) -> Any:
     """A list of scalars."""
-    return _declare(Declaration(lens=Values(path, kind), kind=kind, many=True, doc=doc, **more), ())
+    return _declare(Declaration(lens=Values(path, kind), kind=kind, many=True, doc=doc, **more))
 
 
 def pairs(path: str, key: str, key_kind: Kind, value: str, value_kind: Kind, doc: str, **more: Any) -> Any:
@@ -87,6 +96,11 @@ def pairs(path: str, key: str, key_kind: Kind, value: str, value_kind: Kind, doc
 def nested(path: str, cls: type, doc: str, **more: Any) -> Any:
     """A group of fields below an element; an empty path means the element itself."""
     return _declare(Declaration(lens=Group(path, lambda: mapper(cls)), cls=cls, doc=doc, **more))
+
+
+def grouped(lens: Lens, cls: type, doc: str, **more: Any) -> Any:
+    """A group of fields, or a list of groups, through a lens of its own."""
+    return _declare(Declaration(lens=lens, cls=cls, doc=doc, **more))
 
 
 def unmapped(cls: type, doc: str, **more: Any) -> Any:
@@ -105,7 +119,7 @@ def listed(
 ) -> Any:
     """A list of groups."""
     lens = Many(path, lambda: mapper(cls), key=key, when=when)
-    return _declare(Declaration(lens=lens, cls=cls, many=True, doc=doc, **more), ())
+    return _declare(Declaration(lens=lens, cls=cls, many=True, doc=doc, **more))
 
 
 _DECLARED: dict[type, Mapping[str, Declaration]] = {}
@@ -115,7 +129,7 @@ def declarations(cls: type) -> Mapping[str, Declaration]:
     """The declared fields of a class, in order."""
     if cls not in _DECLARED:
         made: Any = cls
-        _DECLARED[cls] = {item.name: item.metadata["declaration"] for item in fields(made)}
+        _DECLARED[cls] = {item.name.removesuffix("_"): item.metadata["declaration"] for item in fields(made)}
     return _DECLARED[cls]
 
 
@@ -126,7 +140,12 @@ def mapper(cls: type) -> Mapper:
 
 def read(cls: type, element: Element) -> Any:
     """An object of the class, from an element."""
-    return cls(**{name: declared.lens.get(element) for name, declared in declarations(cls).items()})
+    return make(cls, {name: declared.lens.get(element) for name, declared in declarations(cls).items()})
+
+
+def make(cls: type, values: Mapping[str, Any]) -> Any:
+    """An object of the class, from values by key."""
+    return cls(**{name + "_" * iskeyword(name): value for name, value in values.items()})
 
 
 def write(value: Any, element: Element) -> None:
@@ -144,6 +163,11 @@ def walk(cls: type, path: str = "") -> Iterator[tuple[str, Declaration]]:
         yield here, declared
         if declared.cls is not None:
             yield from walk(declared.cls, here + ("[]" if declared.many else ""))
+
+
+def is_bare(declared: Declaration, value: Any) -> bool:
+    """Whether a value is the bare one of its field, and not the group or mapping that may stand there."""
+    return declared.bare is not None and value is not None and not isinstance(value, declared.cls or Mapping)
 
 
 def default_of(cls: type, name: str) -> Any:

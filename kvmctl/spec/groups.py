@@ -40,6 +40,28 @@ class Values:
         prune(element, self.parents)
 
 
+class Words:
+    """A list of scalars in one attribute, with blanks between them. All or none are understood."""
+
+    def __init__(self, path: str, kind: Kind) -> None:
+        self.steps, attribute = split(path)
+        self.attribute, self.kind = attribute or "", kind
+
+    def get(self, element: Element) -> tuple[Any, ...]:
+        node = find(element, self.steps)
+        try:
+            return () if node is None else tuple(map(self.kind.load, node.get(self.attribute, "").split()))
+        except (ValueError, KeyError):
+            return ()
+
+    def put(self, element: Element, value: tuple[Any, ...]) -> None:
+        node = require(element, self.steps)
+        node.attrib.pop(self.attribute, None)
+        if value:
+            node.set(self.attribute, " ".join(map(self.kind.dump, value)))
+        prune(element, self.steps)
+
+
 class Pairs:
     """A mapping, one element each: <vcpupin vcpu='0' cpuset='2'/>. Elements that are not understood stay."""
 
@@ -85,7 +107,10 @@ class Mapper:
 
 
 class Group:
-    """A group of fields below one element; `()` means this very element. A group without any value is None."""
+    """A group of fields below one element; `()` means this very element. A group without any value is None.
+
+    A bare value that stands for a group, such as `auto`, is decided elsewhere and leaves the document as it is.
+    """
 
     def __init__(self, path: str, mapper: Callable[[], Mapper]) -> None:
         self.steps = split(path)[0] if path else ()
@@ -97,8 +122,10 @@ class Group:
         return None if value == self.mapper().cls() else value
 
     def put(self, element: Element, value: Any) -> None:
-        self.mapper().write(self.mapper().cls() if value is None else value, require(element, self.steps))
-        prune(element, self.steps)
+        cls = self.mapper().cls
+        if value is None or isinstance(value, cls):
+            self.mapper().write(cls() if value is None else value, require(element, self.steps))
+            prune(element, self.steps)
 
 
 class Many:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 CpuSet = frozenset[int]
@@ -165,24 +166,37 @@ def choice(*names: str, xml: Mapping[str, str] | None = None, more: Kind | None 
     """One of a few words; `xml` says which are written otherwise there. `more` is what else may stand there."""
     words = {name: (xml or {}).get(name, name) for name in names}
     back = {text: name for name, text in words.items()}
+    what = f"one of {', '.join(names)}" if len(names) > 1 else names[0]
 
-    def parse(value: str) -> str:
+    def parse(value: str) -> Any:
         if value in words:
             return value
-        if more is not None:
-            return str(more.parse(value))
         near = get_close_matches(value, words, 1)
         also = f"; did you mean '{near[0]}'?" if near else ""
-        raise ValueError(f"'{value[:80]}' is not one of {', '.join(words)}{also}")
+        try:
+            if more is not None:
+                return more.parse(value)
+        except ValueError as problem:
+            raise ValueError(str(problem).partition("; ")[0] + also if near else str(problem)) from None
+        raise ValueError(f"'{value[:80]}' is not {what}{also}")
 
-    def load(text: str) -> str:
-        return str(more.load(text)) if more is not None and text not in back else back[text]
+    def load(text: str) -> Any:
+        return more.load(text) if more is not None and text not in back else back[text]
+
+    def dump(value: Any) -> str:
+        return more.dump(value) if more is not None and value not in words else words[value]
 
     schema: dict[str, Any] = {"enum": list(names)}
-    if more is not None:
-        schema = {"anyOf": [schema, dict(more.schema)]}
-    what = f"one of {', '.join(names)}" + (f", or {more.what}" if more else "")
-    return Kind(what=what, schema=schema, parse=parse, load=load, dump=lambda value: words.get(value, value))
+    if more is None:
+        return Kind(what=what, schema=schema, parse=parse, load=load, dump=dump)
+    return Kind(
+        what=f"{what}, or {more.what}",
+        schema={"anyOf": [schema, dict(more.schema)]},
+        parse=parse,
+        show=lambda value: value if value in words else more.show(value),
+        load=load,
+        dump=dump,
+    )
 
 
 def parse_size(value: str) -> int:
@@ -217,17 +231,17 @@ SIZE = Kind(
 )
 
 
-def parse_cpus(value: str) -> CpuSet:
+def parse_cpus(value: str, what: str = "CPUs") -> CpuSet:
     """`0-3,8` as a set; `^2` takes one out again, as libvirt writes it."""
     chosen: set[int] = set()
     for part in value.replace(" ", "").split(","):
         found = re.fullmatch(r"(\^?)([0-9]{1,5})(?:-([0-9]{1,5}))?", part)
         if not found or (found[3] and int(found[3]) < int(found[2])):
-            raise ValueError(f"'{value[:80]}' is not a set of CPUs; write for example 0-3,8")
+            raise ValueError(f"'{value[:80]}' is not a set of {what}; write for example 0-3,8")
         cpus = range(int(found[2]), int(found[3] or found[2]) + 1)
         chosen = chosen.difference(cpus) if found[1] else chosen.union(cpus)
     if not chosen:
-        raise ValueError(f"'{value[:80]}' leaves no CPU")
+        raise ValueError(f"'{value[:80]}' leaves no {what[:-1]}")
     return frozenset(chosen)
 
 
@@ -242,14 +256,22 @@ def show_cpus(cpus: CpuSet) -> str:
     return ",".join("-".join(map(str, run)) for run in runs)
 
 
-CPUS = Kind(
-    what="a set of CPUs such as 0-3,8",
-    schema={"type": "string", "pattern": r"^\^?[0-9]+(-[0-9]+)?(,\^?[0-9]+(-[0-9]+)?)*$"},
-    parse=parse_cpus,
-    show=show_cpus,
-    load=parse_cpus,
-    dump=show_cpus,
-)
+def numbers(what: str, example: str) -> Kind:
+    """A set of numbers that people call by a plural."""
+    parse = partial(parse_cpus, what=what)
+    return Kind(
+        what=f"a set of {what} such as {example}",
+        schema={"type": "string", "pattern": r"^\^?[0-9]+(-[0-9]+)?(,\^?[0-9]+(-[0-9]+)?)*$"},
+        parse=parse,
+        show=show_cpus,
+        load=parse,
+        dump=show_cpus,
+    )
+
+
+CPUS = numbers("CPUs", "0-3,8")
+VCPUS = numbers("vCPUs", "0-3")
+NODES = numbers("NUMA nodes", "0-1")
 
 
 def _percent(value: str) -> int:

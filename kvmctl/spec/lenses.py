@@ -12,6 +12,7 @@ None for what it does not understand, so that nothing unknown is ever overwritte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 from xml.etree.ElementTree import Element, SubElement
@@ -19,6 +20,7 @@ from xml.etree.ElementTree import Element, SubElement
 from kvmctl.spec.kinds import LARGEST, XML_UNITS, Kind
 
 Value = TypeVar("Value")
+_STEP = re.compile(r"(?:\{[^{}]*\})?[^/{}]+")
 
 
 class Lens(Protocol):
@@ -55,10 +57,10 @@ def prune(element: Element, steps: tuple[str, ...]) -> None:
 
 
 def split(path: str) -> tuple[tuple[str, ...], str | None]:
-    """`cpu/topology/@cores` as elements and attribute; "." is the element itself."""
+    """`cpu/topology/@cores` as elements and attribute; "." is the element itself. A step may be in a {namespace}."""
     if path == ".":
         return (), None
-    *elements, last = path.split("/")
+    *elements, last = _STEP.findall(path)
     if last.startswith("@"):
         return tuple(elements), last[1:]
     return (*elements, last), None

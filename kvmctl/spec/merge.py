@@ -24,6 +24,10 @@ KEYS: dict[str, tuple[str, ...]] = {
     "firmware/feature": ("@name",),
     "cputune/vcpupin": ("@vcpu",),
     "cputune/iothreadpin": ("@iothread",),
+    "cputune/vcpusched": ("@vcpus",),
+    "numatune/memnode": ("@cellid",),
+    "numa/cell": ("@id",),
+    "distances/sibling": ("@id",),
 }
 """parent/tag -> where its key is. Of these, an element without a key matches nothing."""
 

@@ -1,18 +1,22 @@
 """kvmctl's own element in a domain's <metadata>: what is kept with the VM itself, since there is no state file.
 
 <kvmctl:vm xmlns:kvmctl="…">
+  <kvmctl:placement policy="…" pin="auto"/>          what `cpu.placement` says: a part of the VM, not a note
   <kvmctl:creating host="…" pid="…" since="…">      only while `create` makes the disks
     <kvmctl:disk path="…" pool="…"/>
   </kvmctl:creating>
+  <kvmctl:device address="…" product="…" serial="…"/>  what a device of the host was when the VM got it
   <kvmctl:spec>…</kvmctl:spec>                       the spec as it was last applied, as YAML
 </kvmctl:vm>
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from xml.etree.ElementTree import Element, SubElement, tostring
+
+from kvmctl.spec.lenses import prune, require
 
 NAMESPACE = "https://kvmctl.dev/xmlns/vm/1"
 PREFIX = "kvmctl"
@@ -20,6 +24,9 @@ VM = f"{{{NAMESPACE}}}vm"
 CREATING = f"{{{NAMESPACE}}}creating"
 DISK = f"{{{NAMESPACE}}}disk"
 SPEC = f"{{{NAMESPACE}}}spec"
+DEVICE = f"{{{NAMESPACE}}}device"
+PLACEMENT = f"{{{NAMESPACE}}}placement"
+NOTES = (CREATING, SPEC, DEVICE)
 
 
 def element(spec: str) -> Element:
@@ -27,6 +34,19 @@ def element(spec: str) -> Element:
     vm = Element(VM)
     SubElement(vm, SPEC).text = spec
     return vm
+
+
+def note_devices(vm: Element, devices: Iterable[Mapping[str, str]]) -> None:
+    """Keep what devices of the host are; of the same address what is kept already goes."""
+    for device in devices:
+        for old in [node for node in vm.findall(DEVICE) if node.get("address") == device["address"]]:
+            vm.remove(old)
+        SubElement(vm, DEVICE, dict(device))
+
+
+def noted_devices(domain: Element) -> list[Mapping[str, str]]:
+    """What `note_devices` kept in a domain."""
+    return [dict(node.attrib) for node in domain.findall(f"metadata/{VM}/{DEVICE}")]
 
 
 def mark(vm: Element, disks: Sequence[tuple[str, str | None]], **who: str) -> None:
@@ -52,17 +72,17 @@ def bare(vm: Element) -> str:
 
 
 def attach(domain: Element, vm: Element) -> None:
-    """Put the element into a domain."""
-    parent = domain.find("metadata")
-    (SubElement(domain, "metadata") if parent is None else parent).append(vm)
+    """Put the element into a domain. What the domain has of its own there, its placement, goes into the element."""
+    parent = require(domain, ("metadata",))
+    for old in parent.findall(VM):
+        parent.remove(old)
+        vm.extend([child for child in old if child.tag not in NOTES])
+    parent.append(vm)
 
 
-def remove(domain: Element) -> None:
-    """Take the element out of a domain, and <metadata> with it where nothing else is in it."""
-    parent = domain.find("metadata")
-    if parent is None:
-        return
-    for vm in parent.findall(VM):
-        parent.remove(vm)
-    if not len(parent) and not (parent.text or "").strip():
-        domain.remove(parent)
+def forget(domain: Element) -> None:
+    """Take out of a domain what kvmctl has noted for itself, and leave what is part of the VM."""
+    for vm in domain.findall(f"metadata/{VM}"):
+        for note in [child for child in vm if child.tag in NOTES]:
+            vm.remove(note)
+    prune(domain, ("metadata", VM))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvmctl.spec.declare import Declaration, declarations, default_of
+from kvmctl.spec.declare import Declaration, declarations, default_of, is_bare
 
 
 def to_plain(value: Any) -> Any:
@@ -21,6 +21,8 @@ def to_plain(value: Any) -> Any:
 
 
 def _field(declared: Declaration, value: Any) -> Any:
+    if declared.bare is not None and is_bare(declared, value):
+        return declared.bare.show(value)
     if declared.cls is not None and declared.many:
         items = [_present(to_plain(item), declared.cls) for item in value]
         return items[0] if declared.one and len(items) == 1 else items

@@ -35,7 +35,10 @@ def _group(cls: type) -> dict[str, Any]:
 
 
 def _field(declared: Declaration) -> dict[str, Any]:
-    return {"description": declared.doc, **_shape(declared)}
+    shape = _shape(declared)
+    if declared.bare is not None:
+        shape = {"anyOf": [_plain(declared.bare.schema), shape]}
+    return {"description": declared.doc, **shape}
 
 
 def _shape(declared: Declaration) -> dict[str, Any]:
@@ -49,7 +52,8 @@ def _shape(declared: Declaration) -> dict[str, Any]:
     if declared.key_kind is not None:
         return {"type": "object", "additionalProperties": _plain(declared.kind.schema)}
     if declared.many:
-        return {"type": "array", "items": dict(declared.kind.schema)}
+        listed = {"type": "array", "items": dict(declared.kind.schema)}
+        return {"anyOf": [listed, dict(declared.kind.schema)]} if declared.one else listed
     return _plain(declared.kind.schema)
 
 
@@ -64,6 +68,8 @@ def _item(cls: type) -> dict[str, Any]:
 def _plain(schema: Any) -> dict[str, Any]:
     """Text of a fixed form may also be written as a number where it looks like one: `pin: {0: 2}`."""
     shape = dict(schema)
+    if "anyOf" in shape:
+        shape["anyOf"] = [_plain(part) for part in shape["anyOf"]]
     if shape.get("type") == "string":
         shape["type"] = ["string", "number"]
     return shape
@@ -94,6 +100,10 @@ def _entries(cls: type, path: str, depth: int) -> Iterator[Entry]:
 
 
 def _form(declared: Declaration) -> str:
+    return f"{declared.bare.what}, or a {_full(declared)}" if declared.bare else _full(declared)
+
+
+def _full(declared: Declaration) -> str:
     if declared.cls is not None:
         shorthand = getattr(declared.cls, "SHORTHAND", None)
         item = "mapping" + (f", or its {shorthand} alone" if shorthand else "")
@@ -103,4 +113,6 @@ def _form(declared: Declaration) -> str:
     assert declared.kind is not None
     if declared.key_kind is not None:
         return f"mapping of {declared.key_kind.what} to {declared.kind.what}"
-    return f"list of: {declared.kind.what}" if declared.many else declared.kind.what
+    if not declared.many:
+        return declared.kind.what
+    return f"list of: {declared.kind.what}{'; or a single one' if declared.one else ''}"

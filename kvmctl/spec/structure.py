@@ -9,7 +9,7 @@ from collections.abc import Iterable, Set
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from kvmctl.spec.declare import Declaration, declarations
+from kvmctl.spec.declare import Declaration, declarations, make
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.places import Node, Place, spec_error
 
@@ -31,7 +31,7 @@ class _Sight:
         self.blurred = False
 
     def __getattr__(self, name: str) -> Any:
-        self.blurred = self.blurred or name in self._failed
+        self.blurred = self.blurred or name.removesuffix("_") in self._failed
         return getattr(self._value, name)
 
 
@@ -43,13 +43,12 @@ class _Builder:
         self.problems.append(place.problem(path, message, hint))
         return _Failed()
 
-    def scalar(self, kind: Kind, node: Node, path: str) -> Any:
+    def scalar(self, kind: Kind, node: Node, path: str, *, also: str = "") -> Any:
         if node.kind != "scalar":
-            raise self.fail(node.place, path, f"expected {kind.what}, found a {_named(node)}")
+            raise self.fail(node.place, path, f"expected {kind.what}{also}, found a {_named(node)}")
         if node.null:
-            raise self.fail(
-                node.place, path, f"expected {kind.what}, found nothing", "leave the key out, or give it a value"
-            )
+            hint = "leave the key out, or give it a value"
+            raise self.fail(node.place, path, f"expected {kind.what}{also}, found nothing", hint)
         try:
             return kind.parse(node.text)
         except ValueError as problem:
@@ -57,6 +56,8 @@ class _Builder:
             raise self.fail(node.place, path, message, hint) from None
 
     def field(self, declared: Declaration, node: Node, path: str) -> Any:
+        if declared.bare is not None and node.kind != "map":
+            return self.scalar(declared.bare, node, path, also=", or a mapping")
         if declared.many:
             return self.sequence(declared, node, path)
         if declared.key_kind is not None and declared.kind is not None:
@@ -96,7 +97,8 @@ class _Builder:
                 key = key_kind.parse(name)
                 made[key] = self.scalar(kind, item, f"{path}.{name}")
             except ValueError as problem:
-                self.fail(place, f"{path}.{name}", str(problem))
+                message, _, hint = str(problem).partition("; ")
+                self.fail(place, f"{path}.{name}", message, hint)
                 failed = True
             except _Failed:
                 failed = True
@@ -141,7 +143,7 @@ class _Builder:
     def checked(self, cls: Any, given: dict[str, Any], node: Node, path: str, failed: Set[str] = frozenset()) -> Any:
         """The object, if nothing is wrong with it as a whole. What a check says after it looked at a value that could
         not be read is not worth telling."""
-        value = cls(**given)
+        value = make(cls, given)
         sight = _Sight(value, failed)
         found = False
         for below, message, hint in cls.check(sight) if hasattr(cls, "check") else ():

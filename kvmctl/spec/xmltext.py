@@ -19,8 +19,11 @@ LIMIT = 4 * 2**20
 
 _PREFIX = re.compile(r"""xmlns:([A-Za-z_][\w.-]*)\s*=\s*["']([^"']+)["']""")
 
-ElementTree.register_namespace("qemu", "http://libvirt.org/schemas/domain/qemu/1.0")
-ElementTree.register_namespace(metadata.PREFIX, metadata.NAMESPACE)
+OURS = {"qemu": "http://libvirt.org/schemas/domain/qemu/1.0", metadata.PREFIX: metadata.NAMESPACE}
+"""What kvmctl writes by itself is written with these prefixes, whatever prefixes were read before."""
+
+for _prefix, _uri in OURS.items():
+    ElementTree.register_namespace(_prefix, _uri)
 
 
 def parse(text: str) -> Element:
@@ -30,8 +33,9 @@ def parse(text: str) -> Element:
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise ValueError("the XML has a document type declaration, which is not accepted")
     for prefix, uri in _PREFIX.findall(text):
-        if not re.fullmatch(r"ns\d+|xml.*", prefix):  # ElementTree keeps these for itself
-            ElementTree.register_namespace(prefix, uri)
+        if prefix in OURS or uri in OURS.values() or re.fullmatch(r"ns\d+|xml.*", prefix):
+            continue  # the last are ElementTree's own
+        ElementTree.register_namespace(prefix, uri)
     try:
         return ElementTree.fromstring(text)
     except ElementTree.ParseError as problem:

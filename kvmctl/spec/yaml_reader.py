@@ -137,6 +137,9 @@ class _Reader:
     def syntax(self, error: yaml.MarkedYAMLError) -> None:
         """The parser's complaint, at the place that helps most."""
         mark = error.problem_mark or error.context_mark
+        if "nesting depth" in str(error.problem) and mark:  # libyaml 0.2.6 looks ahead, and has a limit of its own
+            self.unreadable(self.place(mark.line, mark.column), f"this is nested more than {DEPTH_LIMIT} deep")
+            return
         line = self.lines[mark.line] if mark and mark.line < len(self.lines) else ""
         character = line[mark.column : mark.column + 1] if mark else ""
         indentation = line[: len(line) - len(line.lstrip())]

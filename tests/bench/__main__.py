@@ -1,6 +1,7 @@
 """`make bench`: ratios of kvmctl to virsh and to bare Python, interleaved in one run, medians.
 
     python -m tests.bench [ROUNDS] [--without-distance]
+    python -m tests.bench --placement    the placement planner only, which needs no lab
 
 Measured is the program that `pip install .` makes, on a libvirtd of the lab. Only ratios mean something, since the
 machine does other things too; whoever is compared takes turns with kvmctl in each round. Asserts nothing.
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.bench import placement
 from tests.bench.vms import define, remove
 from tests.environment import CACHE, ROOT, isolated
 from tests.lab.delay import delayed
@@ -165,6 +167,9 @@ def on_a_host(bench: Bench, host: Host, rounds: int, env: Mapping[str, str], *, 
 
 
 def main() -> int:
+    placement.report()
+    if "--placement" in sys.argv[1:]:
+        return 0
     numbers = [int(word) for word in sys.argv[1:] if word.isdigit()]
     rounds = max(numbers[0] if numbers else 21, FEWEST_ROUNDS)
     distance = "--without-distance" not in sys.argv[1:]

@@ -17,6 +17,7 @@ class Vms:
     def __init__(self) -> None:
         libvirt.registerErrorHandler(lambda context, error: None, None)
         self.conn = libvirt.open(HOST)
+        self._own = self.conn.lookupByName("test").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
 
     def define(self, *names: str, running: bool = False, more: str = "") -> libvirt.virDomain:
         """Stopped VMs, or running ones; the last of them."""
@@ -36,9 +37,10 @@ class Vms:
 
     def close(self) -> None:
         for domain in self.conn.listAllDomains():
-            if domain.name() == "test":  # the driver's own
-                if not domain.isActive():
-                    domain.create()
+            if domain.name() == "test":  # the driver's own, which is as it was before
+                if domain.isActive():
+                    domain.destroy()
+                self.conn.defineXML(self._own).create()
                 continue
             persistent = domain.isPersistent()
             if domain.isActive():

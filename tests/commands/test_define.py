@@ -122,6 +122,15 @@ def test_settings_change_any_key(run: InProcess, tmp_path: Path) -> None:
         assert part in xml
 
 
+def test_without_a_host_it_is_said_that_pins_are_chosen_on_one(run: InProcess, tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("name: x\nmemory: 1GiB\ncpu: {count: 2, pin: auto, topology: auto}\n")
+    done = run(["xml", "--offline", path])
+    assert "decided on a host, by 'kvmctl create': pin: auto, topology: auto" in done.stderr
+    assert "vcpupin" not in done.stdout
+    assert 'pin="auto"' in done.stdout
+
+
 def test_the_schema_is_json_and_has_every_key(run: InProcess) -> None:
     schema = json.loads(run("schema").stdout)
     assert schema["properties"]["name"]["description"]

@@ -39,6 +39,7 @@ def test_one_vm_gives_one_object(run: InProcess, uri: str) -> None:
         "host": uri,
         "disks_deleted": ["/fast/web1"],
         "disks_kept": [{"path": "/dev/sdb", "reason": "a block device"}],
+        "notes": [],
     }
 
 

@@ -107,9 +107,9 @@ def test_all_hosts(run: InProcess, vms: Vms, tmp_path: Path, monkeypatch: pytest
 def test_a_hanging_host_among_others(run: InProcess, vms: Vms) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         uri = f"qemu+tcp://127.0.0.1:{server.getsockname()[1]}/system"
-        done = run(f"list -H {HOST} -H {uri} --timeout 1 -o name", exit=9)
+        done = run(f"list -H {HOST} -H {uri} --timeout 3 -o name", exit=9)
     assert done.stdout == "test\n"
-    assert f"{uri}: no answer within 1 s" in done.stderr
+    assert f"{uri}: no answer within 3 s" in done.stderr
 
 
 def test_plain_tcp_is_warned_about_once(run: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_whoever_reads_it_may_stop(run_process: OwnProcess, tmp_path: Path) -> N
     assert process.stderr is not None
     assert process.stdout.readline().split() == [b"NAME", b"STATE"]
     process.stdout.close()
-    assert (process.stderr.read(), process.wait(timeout=10)) == (b"", 0)
+    assert (process.stderr.read(), process.wait(timeout=100)) == (b"", 0)
     process.stderr.close()
     assert process.stdin is not None
     process.stdin.close()

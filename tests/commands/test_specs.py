@@ -43,7 +43,7 @@ def test_what_never_ends_is_read_no_further_than_the_limit(tmp_path: Path) -> No
     start = time.monotonic()
     for path in ("/dev/zero", str(large)):
         assert len(read_spec_bytes(path)[0]) == SIZE_LIMIT + 1
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10
 
 
 def test_what_is_missing_or_no_file(tmp_path: Path) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_the_line_is_opened(qemu: Qemu, name: str) -> None:
     with open_terminal(qemu.target, name, force=False) as line:
         assert line.vm == "web1"
         os.write(qemu.master, b"login: ")
-        time.sleep(0.05)
+        select.select([line.descriptor], [], [], 100)
         assert os.read(line.descriptor, 100) == b"login: "
         os.write(line.descriptor, b"\x03\n")
         assert os.read(qemu.master, 100) == b"\x03\n", "as it is, and no signal"

@@ -19,7 +19,7 @@ from kvmctl.host.conversation import MANY, Conversation, Ending
 from tests.environment import ROOT
 from tests.person import Person
 
-LIMIT = 30.0
+LIMIT = 100.0
 
 
 class Talk:
@@ -117,7 +117,7 @@ def test_the_window_is_closed(talk: Talk) -> None:
 
 def test_a_script_sees_the_answer(talk: Talk, pipe: tuple[int, int]) -> None:
     reader, writer = os.pipe()
-    talk.start(keyboard=pipe[0], screen=writer, linger=0.5)
+    talk.start(keyboard=pipe[0], screen=writer, linger=3)
     os.write(pipe[1], b"uptime\n")
     os.close(pipe[1])
     assert talk.hear(7) == b"uptime\n"
@@ -127,7 +127,7 @@ def test_a_script_sees_the_answer(talk: Talk, pipe: tuple[int, int]) -> None:
     talk.guest.sendall(b"1 day\n")
     began = time.monotonic()
     assert talk.end() == Ending.INPUT_ENDED
-    assert 0.4 <= time.monotonic() - began < 5
+    assert time.monotonic() - began > 2
     assert os.read(reader, 100) == b"up 1 day\n"
     os.close(reader)
     os.close(writer)

@@ -10,6 +10,8 @@ import pytest
 
 from kvmctl.errors import KvmctlError, Refused
 from kvmctl.host import deeds
+from kvmctl.host.connection import Host
+from kvmctl.host.targets import Target
 
 RUNNING, OFF = (libvirt.VIR_DOMAIN_RUNNING, 1), (libvirt.VIR_DOMAIN_SHUTOFF, 1)
 
@@ -30,8 +32,8 @@ class Foreign:
     def isActive(self) -> bool:  # noqa: N802 - libvirt's name
         return self.now == RUNNING
 
-    def metadata(self, *arguments: object) -> str:
-        return ""
+    def XMLDesc(self, flags: int) -> str:  # noqa: N802
+        return "<domain/>"
 
     def _refuse(self, *arguments: object) -> None:
         problem = libvirt.libvirtError("refused")
@@ -41,8 +43,12 @@ class Foreign:
     createWithFlags = shutdown = destroy = reset = _refuse  # noqa: N815
 
 
+def start(domain: Foreign) -> str:
+    return deeds.start(Host(Target("host2", "qemu+ssh://root@host2/system"), None, events=False), domain)
+
+
 def test_starting_one_that_runs() -> None:
-    assert deeds.start(Foreign(RUNNING)) == "running"
+    assert start(Foreign(RUNNING)) == "running"
 
 
 @pytest.mark.parametrize("deed", [deeds.ask_to_stop, deeds.pull_plug])
@@ -58,7 +64,7 @@ def test_resetting_one_that_does_not_run() -> None:
 
 @pytest.mark.parametrize(
     ("deed", "state"),
-    [(deeds.start, OFF), (deeds.ask_to_stop, RUNNING), (deeds.pull_plug, RUNNING), (deeds.reset, RUNNING)],
+    [(start, OFF), (deeds.ask_to_stop, RUNNING), (deeds.pull_plug, RUNNING), (deeds.reset, RUNNING)],
 )
 def test_other_refusals_are_told(deed: Callable[[Any], object], state: tuple[int, int]) -> None:
     with pytest.raises(KvmctlError, match="so geht das nicht"):
@@ -67,4 +73,4 @@ def test_other_refusals_are_told(deed: Callable[[Any], object], state: tuple[int
 
 def test_an_error_of_another_kind_says_nothing_of_the_state() -> None:
     with pytest.raises(KvmctlError, match="so geht das nicht"):
-        deeds.start(Foreign(RUNNING, libvirt.VIR_ERR_NO_SUPPORT))
+        start(Foreign(RUNNING, libvirt.VIR_ERR_NO_SUPPORT))

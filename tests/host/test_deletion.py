@@ -80,6 +80,7 @@ def test_disks_are_kept_unless_asked_for(host: Host) -> None:
         "host": "test",
         "disks_deleted": [],
         "disks_kept": [{"path": "/fast/a", "reason": "--disks was not given"}],
+        "notes": [],
     }
     assert (vms(host), volumes(host)) == ([], ["a"])
 

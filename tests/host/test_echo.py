@@ -15,7 +15,7 @@ import libvirt
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from kvmctl.spec.declare import declarations, default_of
+from kvmctl.spec.declare import declarations, default_of, is_bare
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.xmlio import domain_of, vm_of
 from kvmctl.spec.xmltext import parse, render
@@ -33,7 +33,7 @@ def differences(said: Any, echoed: Any, path: str = "") -> list[str]:
         here = f"{path}.{name}"
         if mine == default_of(type(said), name) or mine in (False, "default"):
             continue
-        if declared.cls is None:
+        if declared.cls is None or is_bare(declared, mine):
             found += [] if mine == theirs else [f"{here}: {mine!r} != {theirs!r}"]
         elif not declared.many:
             found += differences(mine, theirs, here)

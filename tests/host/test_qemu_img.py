@@ -8,7 +8,6 @@ import shutil
 import stat
 import subprocess
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from kvmctl.errors import Conflict, Interrupted, KvmctlError, Refused
 from kvmctl.host import qemu_img
 from kvmctl.parallel import Work
 from kvmctl.plan.volumes import NewVolume
+from tests.lab.waiting import until
 
 MIB = 1 << 20
 needs_qemu_img = pytest.mark.skipif(not shutil.which("qemu-img"), reason="needs qemu-img")
@@ -140,15 +140,19 @@ def test_a_failure_leaves_nothing(tmp_path: Path, fake: Path, text: str, code: s
 
 
 def test_interrupted_and_slow_work_ends_qemu_img(tmp_path: Path, fake: Path) -> None:
-    script(fake, f'echo $$ > "{tmp_path}/pid"; exec sleep 60')
+    script(fake, f'echo $$ > "{tmp_path}/pid"; exec sleep 1000')
+    pid = tmp_path / "pid"
     cancelled = threading.Event()
-    threading.Timer(0.3, cancelled.set).start()
-    start = time.monotonic()
+
+    def cancel() -> None:
+        until(lambda: pid.exists() and pid.read_text().endswith("\n"), "qemu-img runs")
+        cancelled.set()
+
+    threading.Thread(target=cancel).start()
     with pytest.raises(Interrupted):
-        qemu_img.make(volume(tmp_path / "disk.qcow2"), Work(30, cancelled))
-    assert time.monotonic() - start < 5
+        qemu_img.make(volume(tmp_path / "disk.qcow2"), Work(1000, cancelled))
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text()), 0)
+        os.kill(int(pid.read_text()), 0)
     with pytest.raises(KvmctlError) as caught:
         qemu_img.make(volume(tmp_path / "disk.qcow2"), work(0.2))
     assert caught.value.code == "timed-out"

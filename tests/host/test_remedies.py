@@ -15,6 +15,9 @@ from kvmctl.host.remedies import REMEDIES, remedy
         ("Failed to parse user 'libvirt-qemu'", "libvirt-daemon-system"),
         ('Failed to get "write" lock', "another VM"),
         ("network 'default' is not active", "virsh net-start"),
+        ("qemu-system-x86_64: unable to map backing store for guest RAM: Cannot allocate memory", "host hugepages"),
+        ("Unable to find any usable hugetlbfs mount for 1048576 KiB", "memfd"),
+        ("cannot set up guest memory 'pc.ram': Cannot allocate memory", "not enough free memory"),
         ("Cannot access storage file '/nowhere/x.qcow2' (as uid:0, gid:0): No such file or directory", "path"),
     ],
 )

@@ -19,7 +19,7 @@ from tests.environment import ROOT
 HOLD = """\
 import sys
 from kvmctl.host.turns import Queue
-turn = Queue(sys.argv[1]).take(20, patient=len(sys.argv) > 2)
+turn = Queue(sys.argv[1]).take(200, patient=len(sys.argv) > 2)
 print("mine", flush=True)
 sys.stdin.read()
 """
@@ -43,7 +43,7 @@ def has_its_turn(process: subprocess.Popen[str]) -> None:
 
 
 def until_wanted(queue: Queue, *, by_watchers: bool = False) -> None:
-    ends = time.monotonic() + 10
+    ends = time.monotonic() + 100
     while not queue.is_wanted(by_watchers=by_watchers):
         assert time.monotonic() < ends
         time.sleep(0.01)
@@ -102,4 +102,4 @@ def test_a_wait_can_be_cancelled(tmp_path: Path) -> None:
         has_its_turn(process)
         threading.Timer(0.2, cancelled.set).start()
         with pytest.raises(Interrupted):
-            Queue(str(tmp_path)).take(30, check=check)
+            Queue(str(tmp_path)).take(1000, check=check)

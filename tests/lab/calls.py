@@ -8,6 +8,9 @@ from pathlib import Path
 REMOTE_PROGRAMS = {0x20008086, 0x20008087}
 """Calls to libvirtd and to its QEMU part; a keep-alive message is no call."""
 
+SHUTDOWN, SUBSCRIBE = 33, 316
+"""Procedures: a guest is asked to shut down; events are asked for."""
+
 SENT = re.compile(r"RPC_CLIENT_MSG_TX_QUEUE:.* prog=(\d+) vers=\d+ proc=(\d+) type=0 ")
 
 

@@ -23,7 +23,8 @@ from typing import Any
 import libvirt
 
 from tests.environment import PATH, ROOT, isolated
-from tests.results import Command, Result, words
+from tests.place import Place
+from tests.results import Command, words
 
 NAMES = ("host1", "host2")
 INIT = Path(__file__).with_name("init.py")
@@ -49,8 +50,10 @@ def missing() -> str:
     return f"needs {', '.join(absent)}: 'make test' installs them" if absent else ""
 
 
-class Host:
+class Host(Place):
     """One KVM host. `directory` holds its files, and is seen from outside too."""
+
+    program = (sys.executable, "-m", "kvmctl")
 
     def __init__(self, name: str, address: str, directory: Path) -> None:
         self.name = name
@@ -104,46 +107,8 @@ class Host:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **attributes}
         return subprocess.Popen([*self.enter(), *words(command)], env={**self.environment, **(env or {})}, **pipes)
 
-    def run(
-        self,
-        command: Command,
-        *,
-        check: bool = True,
-        input: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout: float = 60,
-    ) -> subprocess.CompletedProcess[str]:
-        """A command in the host's namespaces, to its end."""
-        process = self.start(command, env=env)
-        try:
-            stdout, stderr = process.communicate(input.encode(), timeout=timeout)
-        except BaseException:
-            kill_inner(process)
-            process.communicate()
-            raise
-        done = subprocess.CompletedProcess(words(command), process.returncode, stdout.decode(), stderr.decode())
-        if check and done.returncode:
-            raise AssertionError(f"{done.args} on {self.name}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
-
-    def kvmctl(
-        self,
-        command: Command,
-        *,
-        exit: int | None = 0,
-        input: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout: float = 60,
-    ) -> Result:
-        """kvmctl, called on this host: `host1.kvmctl("create web1.yaml --start")`."""
-        arguments = words(command)
-        command = [sys.executable, "-m", "kvmctl", *arguments]
-        done = self.run(command, check=False, input=input, env=env, timeout=timeout)
-        return Result(arguments, done.stdout, done.stderr, done.returncode).expect(exit)
-
-    def start_kvmctl(self, command: Command, **attributes: Any) -> subprocess.Popen[bytes]:
-        """kvmctl on this host, running, for tests that signal it or write to it."""
-        return self.start([sys.executable, "-m", "kvmctl", *words(command)], **attributes)
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        kill_inner(process)
 
     # -- processes ----------------------------------------------------------------------------------
 
@@ -224,12 +189,7 @@ class Host:
         else:
             self.start_libvirtd()
         connection = libvirt.open(self.outside_uri)
-        for domain in connection.listAllDomains():
-            with contextlib.suppress(libvirt.libvirtError):  # it may go by itself meanwhile
-                if domain.isActive():
-                    domain.destroy()
-            with contextlib.suppress(libvirt.libvirtError):  # it went if it was not persistent
-                domain.undefineFlags(FORGET)
+        remove_vms(connection)
         _only_default(connection.listAllStoragePools(), lambda: connection.storagePoolDefineXML(POOL))
         _only_default(connection.listAllNetworks(), lambda: connection.networkDefineXML(self.network))
         connection.close()
@@ -265,13 +225,24 @@ class Host:
                 self.pid = 0
 
 
+def remove_vms(connection: libvirt.virConnect) -> None:
+    """End and forget every VM of a host."""
+    for domain in connection.listAllDomains():
+        with contextlib.suppress(libvirt.libvirtError):  # it may go by itself meanwhile
+            if domain.isActive():
+                domain.destroy()
+        with contextlib.suppress(libvirt.libvirtError):  # it went if it was not persistent
+            domain.undefineFlags(FORGET)
+
+
 def _only_default(things: list[Any], define: Callable[[], Any]) -> None:
     """Of pools or networks, remove all but `default`; define and start that one if need be."""
     for thing in things:
         if thing.name() != "default":
+            persistent = thing.isPersistent()  # what is not goes when it is stopped
             if thing.isActive():
                 thing.destroy()
-            if thing.isPersistent():
+            if persistent:
                 thing.undefine()
     default = next((thing for thing in things if thing.name() == "default"), None) or define()
     if not default.isActive():
@@ -357,7 +328,7 @@ class Lab:
 
     def _furnish(self, host: Host, keys: Path) -> None:
         """Everything the host finds when it starts."""
-        for name in ("etc/qemu/networks/autostart", "etc/storage/autostart", "lib/images", "log", "cache"):
+        for name in ("etc/qemu/networks/autostart", "etc/storage/autostart", "etc/pki", "lib/images", "log", "cache"):
             (host.directory / name).mkdir(parents=True)
         for name in ("run/libvirt", "run/sshd", "run/lock", "home/.ssh", "home/.config/kvmctl"):
             (host.directory / name).mkdir(parents=True, mode=0o755)
@@ -416,6 +387,7 @@ cgroup_controllers = []
 stdio_handler = "file"
 migration_address = "{address}"
 migration_host = "{address}"
+migrate_tls_x509_cert_dir = "/etc/libvirt/pki"
 """
 
 # Mode 'open' touches no firewall, which small kernels do not have.

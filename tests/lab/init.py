@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 MOUNTS = {
@@ -69,14 +70,14 @@ def serve() -> None:
             return
 
 
-def finish(directory: Path) -> None:
+def finish(directory: Path, places: Iterable[str]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.waitpid(-1, 0)
     os.chdir("/")
-    for place in MOUNTS.values():
+    for place in places:
         subprocess.run(["umount", "--lazy", place], check=False)
     shutil.rmtree(directory, ignore_errors=True)
     with contextlib.suppress(OSError):  # while the other host is still there
@@ -92,7 +93,8 @@ def main() -> None:
         print("ready", flush=True)
         serve()
     finally:
-        finish(directory)
+        finish(directory, MOUNTS.values())
 
 
-main()
+if __name__ == "__main__":
+    main()

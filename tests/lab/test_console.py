@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -19,11 +18,10 @@ import pytest
 
 from tests.lab.guest import UP
 from tests.lab.hosts import Host, inner, kill_inner
-from tests.lab.waiting import until, until_said
+from tests.lab.waiting import LIMIT, until, until_said
 from tests.person import Person
 from tests.results import Result
 
-LIMIT = 60.0
 WHERE = {"local": "qemu:///system", "tcp": "host2", "embedded": "embedded"}
 
 
@@ -45,8 +43,8 @@ class Vm:
         person.waits_until_raw()
         return process
 
-    def start(self, *options: str, **streams: Any) -> subprocess.Popen[bytes]:
-        process = self.host.start_kvmctl(["--host", self.uri, "console", "web1", *options], **streams)
+    def start(self, *options: str, name: str = "web1", **streams: Any) -> subprocess.Popen[bytes]:
+        process = self.host.start_kvmctl(["--host", self.uri, "console", name, *options], **streams)
         self.consoles.append(process)
         return process
 
@@ -82,6 +80,28 @@ def local(host1: Host, guest_spec: Callable[..., Path], tmp_path: Path) -> Itera
     vm.close()
 
 
+def answers(vm: Vm, command: str, answer: str, *, name: str = "web1") -> None:
+    """The same for a script, which goes when it has what it wants."""
+    process = vm.start("--linger", "inf", name=name)
+    assert process.stdin is not None
+    process.stdin.write(f"{command}\n".encode())
+    process.stdin.flush()
+    reads(process, answer)
+    os.kill(inner(process), signal.SIGTERM)
+    process.wait(LIMIT)
+
+
+def reads(process: subprocess.Popen[bytes], text: str) -> bytes:
+    """What a console without a terminal shows until this is shown."""
+    assert process.stdout is not None
+    seen = b""
+    while text.encode() not in seen:
+        piece = os.read(process.stdout.fileno(), 65536)
+        assert piece, (seen[-500:], process.stderr and process.stderr.read())
+        seen += piece
+    return seen
+
+
 def asks(person: Person, command: str, answer: str) -> None:
     """The guest answers a command. It may ask the terminal where its cursor is before it reads on."""
     person.type(f"{command}\n")
@@ -101,16 +121,16 @@ def test_a_person_works_on_the_console_and_leaves(vm: Vm) -> None:
         person.type("\x03")
         person.sees("guest# ")
         asks(person, "echo still $((40+2))", "still 42")
-        assert vm("list -o json", timeout=30).json[0]["state"] == "running", "others may use the host meanwhile"
+        assert vm("list -o json").json[0]["state"] == "running", "others may use the host meanwhile"
         person.type("\x1d")
         assert process.wait(LIMIT) == 0
         person.sees("web1: left the console")
         assert person.modes == before
-    assert "left 42" in vm("console web1", input="echo left $((40+2))\n").stdout
+    answers(vm, "echo left $((40+2))", "left 42")
 
 
 def test_a_script_gets_the_answer(vm: Vm) -> None:
-    done = vm("console web1 --linger 1", input="echo $((6*7))-first; sleep 0.5; echo $((6*7))-second\n")
+    done = vm("console web1 --linger 5", input="echo $((6*7))-first; sleep 0.5; echo $((6*7))-second\n")
     assert "42-first" in done.stdout
     assert "42-second" in done.stdout
     assert [line for line in done.stderr.splitlines() if not line.startswith("warning: ")] == []
@@ -134,9 +154,7 @@ def test_it_ends_when_the_plug_is_pulled(vm: Vm) -> None:
     assert process.stdout is not None
     process.stdin.write(b"echo $((6*7))-ready\n")
     process.stdin.flush()
-    seen = b""
-    while b"42-ready" not in seen:
-        seen += os.read(process.stdout.fileno(), 4096)
+    reads(process, "42-ready")
     vm("pause web1")
     vm("stop web1 --force --timeout 1")
     _, said = process.communicate(timeout=LIMIT)
@@ -170,7 +188,7 @@ def test_a_signal_puts_the_terminal_back(local: Vm, number: signal.Signals) -> N
         os.kill(inner(process), number)
         process.wait(LIMIT)
         assert person.modes == before
-    assert "42-free" in local("console web1", input="echo $((6*7))-free\n").stdout, "the console is free again"
+    answers(local, "echo $((6*7))-free", "42-free")  # the console is free again
 
 
 def test_ctrl_c_of_a_script_ends_it(local: Vm) -> None:
@@ -186,6 +204,7 @@ def test_ctrl_c_of_a_script_ends_it(local: Vm) -> None:
     assert b"interrupted" in said
 
 
+@pytest.mark.parametrize("vm", ["local", "embedded"], indirect=True)
 def test_the_time_limit(vm: Vm) -> None:
     process = vm.start("--timeout", "2", stdin=subprocess.PIPE)
     _, said = _wait(process)
@@ -222,23 +241,20 @@ def test_no_output_is_lost(local: Vm) -> None:
     """As fast as the guest's serial port goes, while nobody takes it for a while."""
     count = 400_000
     command = f"head -c {count} /dev/zero | tr '\\0' x; echo; echo $((6*7))-done\n"
-    process = local.start("--linger", "5", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = local.start("--linger", "20", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(command.encode())
     process.stdin.close()
     time.sleep(1)
-    seen = b""
-    while b"42-done" not in seen:
-        piece = os.read(process.stdout.fileno(), 65536)
-        assert piece, seen[-200:]
-        seen += piece
+    seen = reads(process, "42-done")
     process.stdout.close()
     process.wait(LIMIT)
     answer = seen.partition(b"-done\r\n")[2] or seen
     assert answer.count(b"x" * count) == 1
 
 
+@pytest.mark.parametrize("vm", ["local", "embedded"], indirect=True)
 def test_a_big_paste_is_not_lost(vm: Vm) -> None:
     """Far more than the guest's serial port and all that is before it can hold."""
     pasted = b"".join(b"%07d\n" % number for number in range(25_000))
@@ -249,14 +265,9 @@ def test_a_big_paste_is_not_lost(vm: Vm) -> None:
         f"stty -echo -icanon; echo $((6*7))-go; head -c {len(pasted)} | md5sum; echo $((6*7))-done; exit\n".encode()
     )
     process.stdin.flush()
-    seen = b""
-    while b"42-go" not in seen:
-        seen += os.read(process.stdout.fileno(), 4096)
+    seen = reads(process, "42-go")
     threading.Thread(target=process.stdin.write, args=(pasted,), daemon=True).start()
-    while b"42-done" not in seen:
-        piece = os.read(process.stdout.fileno(), 4096)
-        assert piece, seen
-        seen += piece
+    seen += reads(process, "42-done")
     assert hashlib.md5(pasted).hexdigest().encode() in seen
 
 
@@ -286,7 +297,8 @@ def test_by_uuid_over_ssh(host1: Host, host2: Host, guest_spec: Callable[..., Pa
     vm = Vm(host1, "host2-ssh")
     uuid = vm(f"create {guest_spec('web1')} --start -o json").json["uuid"]
     until_said(tmp_path / "web1.log", UP)
-    assert "42-ssh" in vm(f"console {shlex.quote(uuid)}", input="echo $((6*7))-ssh\n").stdout
+    answers(vm, "echo $((6*7))-ssh", "42-ssh", name=uuid)
+    vm.close()
 
 
 def test_nothing_of_an_embedded_console_is_left(host1: Host, guest_spec: Callable[..., Path], tmp_path: Path) -> None:
@@ -294,7 +306,10 @@ def test_nothing_of_an_embedded_console_is_left(host1: Host, guest_spec: Callabl
     vm(f"create {guest_spec('web1')} --start")
     until_said(tmp_path / "web1.log", UP)
     process = vm.start(stdin=subprocess.PIPE)
-    time.sleep(2)
+    assert process.stdin is not None
+    process.stdin.write(b"echo $((6*7))-here\n")
+    process.stdin.flush()
+    reads(process, "42-here")
     os.kill(inner(process), signal.SIGKILL)
     process.wait(LIMIT)
     until(

@@ -74,6 +74,7 @@ def test_a_running_guest_with_its_disks(host1: Host, host2: Host, guest_spec: Sp
         "host": "host1",
         "disks_deleted": [disk["path"] for disk in made["disks"]],
         "disks_kept": [],
+        "notes": [],
     }
     assert (vms(host1), images(host1), host1.qemus()) == ([], [], {})
 

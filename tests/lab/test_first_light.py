@@ -39,12 +39,12 @@ def test_first_light(where: str, host1: Host, host2: Host, guest_spec: Callable[
     [disk] = shown["disks"]
     assert Path(disk["source"]).name.startswith("web1")
 
-    said = kvmctl("console web1", input="echo $((6*7))-guests\n").stdout
+    said = kvmctl("console web1 --linger 5", input="echo $((6*7))-guests\n").stdout
     assert "42-guests" in said
 
-    stopped = kvmctl("stop web1 --timeout 60 -o json", timeout=90).json
+    stopped = kvmctl("stop web1 --timeout 100 -o json").json
     assert (stopped["name"], stopped["state"]) == ("web1", "stopped")
-    until_said(tmp_path / "web1.log", "kvmctl guest: off", seconds=1)
+    until_said(tmp_path / "web1.log", "kvmctl guest: off")
 
     kvmctl("delete web1 --disks")
     assert kvmctl("list -o json").json == []

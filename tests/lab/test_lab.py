@@ -15,6 +15,7 @@ from tests.environment import ROOT
 from tests.lab.calls import logging, sent
 from tests.lab.delay import delayed
 from tests.lab.hosts import Host, inner, missing
+from tests.lab.waiting import LIMIT
 
 KILLED = """\
 import os, signal
@@ -62,10 +63,10 @@ def test_clean_mends_what_a_test_did(host1: Host) -> None:
 
 
 def test_signals_reach_the_process_behind_nsenter(host1: Host) -> None:
-    process = host1.start("sleep 60")
+    process = host1.start("sleep 1000")
     os.kill(inner(process), signal.SIGTERM)
     with process:
-        assert process.wait(timeout=5) == -signal.SIGTERM
+        assert process.wait(timeout=LIMIT) == -signal.SIGTERM
 
 
 def test_calls_are_counted(host1: Host, tmp_path: Path) -> None:
@@ -82,10 +83,10 @@ def test_distance(host1: Host) -> None:
 
 @pytest.mark.skipif(bool(missing()), reason=f"the lab tier {missing()}")
 def test_it_is_gone_when_the_test_run_is_killed() -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", KILLED], cwd=ROOT, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == -signal.SIGKILL
     directory, *processes = done.stdout.split()
-    ends = time.monotonic() + 20
+    ends = time.monotonic() + LIMIT
     left: list[str] = [directory]
     while left and time.monotonic() < ends:
         left = [one for one in (directory, *(f"/proc/{pid}" for pid in processes)) if Path(one).exists()]

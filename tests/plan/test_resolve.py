@@ -10,6 +10,8 @@ import pytest
 from kvmctl.errors import KvmctlError
 from kvmctl.plan.facts import HostFacts, Pool
 from kvmctl.plan.resolve import explicit, resolve
+from kvmctl.spec.model.numa import Numa
+from kvmctl.spec.model.tuning import Scheduler, Wishes
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.nodes import read_nodes
 from kvmctl.spec.structure import build
@@ -134,6 +136,71 @@ def test_the_embedded_host_makes_plain_files() -> None:
 def test_secure_boot_comes_with_keys() -> None:
     firmware = resolve(vm("firmware: {type: uefi, secure_boot: true}"), KVM).vm.firmware
     assert firmware and firmware.enrolled_keys is True
+
+
+UNDECIDED = "cpu: {count: 2, pin: auto, topology: auto, model: {baseline: [a, b]}, placement: spread}"
+
+
+def test_what_a_host_decides_is_left_out_without_one_and_said() -> None:
+    settled = resolve(vm(UNDECIDED), HostFacts())
+    why = "web1: left out here, since it is decided on a host, by 'kvmctl create'"
+    assert settled.notes == (f"{why}: pin: auto, topology: auto, model: {{baseline: …}}",)
+    cpu = settled.vm.cpu
+    assert cpu and (cpu.pin, cpu.topology, cpu.model) == (None, None, "host-model")
+    assert cpu.placement == Wishes(policy="spread", automatic=True)
+
+
+@pytest.mark.parametrize("key", ["pin: auto", "pin: {0: 1}, topology: auto", "model: {baseline: [a]}"])
+def test_on_a_host_it_has_been_decided_before(key: str) -> None:
+    with pytest.raises(KvmctlError, match="has not been decided") as caught:
+        resolve(vm(f"cpu: {{{key}}}"), KVM)
+    assert caught.value.code == "internal"
+
+
+def test_schedulers_are_settled_for_every_vcpu_they_mean() -> None:
+    text = "[{policy: idle, vcpus: 1}, {policy: fifo, priority: 2}, {policy: idle, vcpus: 3}]"
+    cpu = resolve(vm(f"cpu: {{count: 2, max: 6, scheduler: {text}}}"), KVM).vm.cpu
+    assert cpu and cpu.scheduler == (
+        Scheduler(policy="fifo", priority=2, vcpus=frozenset({0, 2, 4, 5})),
+        Scheduler(policy="idle", vcpus=frozenset({1, 3})),
+    )
+
+
+def test_memory_is_held_strictly_if_nothing_is_said() -> None:
+    settled = resolve(vm("numa: {nodes: 0}"), KVM).vm
+    assert settled.numa == Numa(mode="strict", nodes=frozenset({0}))
+
+
+def test_cells_take_the_mode_of_the_vm_and_distances_from_each_other() -> None:
+    text = """
+        cpu: 3
+        memory: 768MiB
+        numa:
+          mode: interleave
+          cells:
+            - {cpus: 0, memory: 256MiB, nodes: 0, distances: {1: 21, 2: 31}}
+            - {cpus: 1, memory: 256MiB, nodes: 1, mode: strict, distances: {0: 22}}
+            - {cpus: 2, memory: 256MiB}
+        """
+    settled = resolve(build(read_nodes(b"name: web1\n" + dedent(text).encode(), "x.yaml")), KVM).vm
+    assert settled.numa and settled.numa.mode is None
+    assert [(cell.mode, cell.distances) for cell in settled.numa.cells] == [
+        ("interleave", {1: 21, 2: 31}),
+        ("strict", {0: 22}),
+        (None, {0: 31}),
+    ]
+
+
+def test_a_quota_that_limits_nothing_is_said() -> None:
+    assert resolve(vm("cpu: {count: 2, iothreads: 1, quota: 400%}"), KVM).notes == ()
+    assert resolve(vm("cpu: {count: 2, iothreads: 1, quota: 401%}"), KVM).notes == (
+        "web1: quota: 401% limits nothing, its 4 threads can use 400% at most",
+    )
+
+
+def test_the_usual_period_is_not_written_down() -> None:
+    cpu = resolve(vm("cpu: {quota: 50%, period: 100ms}"), KVM).vm.cpu
+    assert cpu and cpu.period is None
 
 
 def test_explicit_is_the_opposite_of_filling_in() -> None:

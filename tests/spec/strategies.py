@@ -9,18 +9,24 @@ from typing import Any
 from hypothesis import strategies as st
 
 from kvmctl.spec import kinds
-from kvmctl.spec.declare import Declaration, declarations
+from kvmctl.spec.declare import Declaration, declarations, make
 from kvmctl.spec.kinds import Kind
 from kvmctl.spec.model.disk import Disk, Image
 from kvmctl.spec.model.memory import Memory
 from kvmctl.spec.model.network import Network
-from kvmctl.spec.model.processor import Cpu, Topology
+from kvmctl.spec.model.numa import Cell, Numa
+from kvmctl.spec.model.pci import CHOOSING, Pci
+from kvmctl.spec.model.processor import Cpu
+from kvmctl.spec.model.tuning import Scheduler
+from kvmctl.spec.model.usb import Usb
 from kvmctl.spec.model.vm import Vm
+from tests.spec.places import placed, spread
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Zl", "Zp")), min_size=1, max_size=20)
 LINES = TEXTS.filter(str.strip)
 NAMES = st.from_regex(r"[\w][\w .+&<>'\"-]{0,15}[\w]", fullmatch=True).filter(str.isprintable)
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts) + ".qcow2")
+NUMBERS = st.frozensets(st.integers(0, 255), min_size=1, max_size=8)
 SIZES = st.integers(1, 2**30).map(lambda count: count * 2**20)
 
 
@@ -31,18 +37,28 @@ def scalar(kind: Kind) -> st.SearchStrategy[Any]:
         return special[id(kind)]
     if kind.what.startswith("an IP address"):
         return st.ip_addresses().map(str) | st.sampled_from(("localhost", "host-1.example"))
+    if kind.what.startswith("an NVMe device"):
+        return st.sampled_from(("0000:3b:00.0", "serial:SN-1", "nvme"))
+    if kind.what.startswith("an address, or vf_of"):
+        return st.sampled_from(("0000:3b:10.0", "vf_of:eth0", "eth2"))
     if kind.what.startswith("a size for a second"):
         return st.integers(1, 2**31).map(lambda count: count * 1024)
     if kind.what.startswith("a size"):
         return SIZES
-    if kind.what.startswith("a set of CPUs"):
-        return st.frozensets(st.integers(0, 255), min_size=1, max_size=8)
+    if kind.what.startswith("a set of"):
+        return NUMBERS
+    if kind.what.startswith("a time"):
+        return st.integers(1, 1000).map(lambda count: count * 1000)
+    if kind.what.startswith("the name of a host"):
+        return NAMES
     if kind.what.startswith("a percentage"):
         return st.integers(1, 10_000)
     return from_schema(dict(kind.schema)).map(lambda text: kind.parse(text) if isinstance(text, str) else text)
 
 
 def from_schema(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    if schema == kinds.CPUS.schema:
+        return NUMBERS
     if "anyOf" in schema:
         return st.one_of([from_schema(part) for part in schema["anyOf"]])
     if "enum" in schema:
@@ -57,6 +73,10 @@ def from_schema(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def field(declared: Declaration) -> st.SearchStrategy[Any]:
+    return full(declared) if declared.bare is None else full(declared) | scalar(declared.bare)
+
+
+def full(declared: Declaration) -> st.SearchStrategy[Any]:
     if declared.cls is not None:
         return st.lists(group(declared.cls), max_size=3).map(tuple) if declared.many else group(declared.cls)
     assert declared.kind is not None
@@ -70,49 +90,87 @@ def field(declared: Declaration) -> st.SearchStrategy[Any]:
 def group(cls: Any) -> st.SearchStrategy[Any]:
     """Objects of a class that pass its own check."""
     optional = {name: field(declared) for name, declared in declarations(cls).items() if name != "raw_xml"}
-    made = st.fixed_dictionaries({}, optional=optional).map(lambda given: repaired(cls(**given)))
+    made = st.fixed_dictionaries({}, optional=optional).map(lambda given: repaired(make(cls, given)))
     return made.filter(lambda value: not hasattr(value, "check") or not list(value.check()))
+
+
+def network(card: Network) -> Network:
+    """Connected to one thing."""
+    kind = next((name for name in ("network", "bridge", "hostdev") if getattr(card, name)), "user")
+    given = {name: getattr(card, name) if name == kind else None for name in ("network", "bridge", "hostdev")}
+    card = replace(card, **given, user=True if kind == "user" else None, vlan=None if kind == "user" else card.vlan)
+    if kind != "hostdev":
+        return card
+    return replace(card, hostdev="0000:3b:10.0", model=None, mtu=None, link=None, limits=None)
 
 
 def repaired(value: Any) -> Any:
     """Free of the contradictions that chance makes most often, so that few examples are thrown away."""
-    if isinstance(value, Cpu):
-        count = value.count or 1
-        most = value.max if value.max and value.max > count else None
-        pin = {vcpu % (most or count): cpus for vcpu, cpus in (value.pin or {}).items()}
-        topology = value.topology and Topology(sockets=1, cores=most or count, threads=1)
-        return replace(value, count=count, max=most, pin=pin or None, topology=topology)
+    if isinstance(value, (Cpu, Scheduler, Cell, Numa)):
+        return placed(value)
     if isinstance(value, Memory):
         return replace(
             value,
             size=value.size or 2**30,
-            max=None if (value.max or 0) <= (value.size or 2**30) else value.max,
+            max=None if (value.max or 0) <= (value.size or 2**30) or value.prealloc else value.max,
             hugepages=value.hugepages and 2**20,
+            source="memfd" if value.hugepages and value.source else value.source,
+            prealloc=(value.prealloc or None) if value.hugepages else value.prealloc,
         )
     if isinstance(value, Disk):
-        if value.path:
-            return replace(value, size=None, image=None, pool=None, format=value.format or "raw")
-        return replace(value, size=value.size or 2**30, format=value.format if value.format in ("qcow2",) else None)
+        if value.nvme:
+            value = replace(
+                value, nvme="0000:3d:00.0", path=None, size=None, image=None, pool=None, format=value.format and "raw"
+            )
+        elif value.path:
+            value = replace(value, size=None, image=None, pool=None, format=value.format or "raw")
+        else:
+            form = value.format if value.format in ("qcow2",) else None
+            value = replace(value, size=value.size or 2**30, format=form)
+        return replace(value, iothread=value.iothread if value.bus in (None, "virtio") else None)
     if isinstance(value, Image):
         return replace(value, path=value.path or "/srv/base.qcow2")
     if isinstance(value, Network):
-        return replace(
-            value, bridge=None if value.network else value.bridge, user=None if value.network or value.bridge else True
-        )
+        return network(value)
+    if isinstance(value, Usb):
+        return replace(value, vendor=value.vendor or "046d", product=value.product or "c52b", device=value.bus)
+    if isinstance(value, Pci):
+        wanted = {name: None for name in CHOOSING if name != "address"}
+        return replace(value, **wanted, product=None, count=None, address=value.address or "0000:3b:00.0")
     if isinstance(value, Vm):
         names = iter(f"vd{letter}{other}" for letter in "abcdef" for other in "abcdef")
-        numbers = iter(range(32))
+        numbers, slots = iter(range(32)), iter(range(32))
+        threads = value.cpu and value.cpu.iothreads
+        numa, memory = spread(value)
         return replace(
             value,
             name=value.name or "web1",
             template=None,
-            memory=value.memory or Memory(size=2**30),
+            memory=memory,
+            numa=numa,
             boot=None,
-            disks=tuple(replace(disk, name=next(names), boot_order=None) for disk in value.disks),
+            disks=tuple(
+                replace(
+                    disk,
+                    name=next(names),
+                    boot_order=None,
+                    iothread=(disk.iothread and threads) or None,
+                    nvme=disk.nvme and f"0000:3d:{next(slots):02x}.0",
+                )
+                for disk in value.disks
+            ),
             cdrom=tuple(replace(drive, name=next(names), boot_order=None) for drive in value.cdrom),
             networks=tuple(
-                replace(card, boot_order=None, mac=f"52:54:00:00:00:{next(numbers):02x}") for card in value.networks
+                replace(
+                    card,
+                    boot_order=None,
+                    mac=f"52:54:00:00:00:{next(numbers):02x}",
+                    hostdev=card.hostdev and f"0000:3c:{next(slots):02x}.0",
+                )
+                for card in value.networks
             ),
+            usb=tuple(replace(stick, boot_order=None, product=f"{next(slots):04x}") for stick in value.usb),
+            pci=tuple(replace(entry, boot_order=None, address=f"0000:3b:{next(slots):02x}.0") for entry in value.pci),
             graphics=tuple({screen.type: screen for screen in value.graphics}.values()),
             inputs=tuple({(item.type, item.bus): item for item in value.inputs}.values()),
             controllers=tuple(replace(item, index=next(numbers)) for item in value.controllers),

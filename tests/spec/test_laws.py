@@ -6,6 +6,7 @@ read(write(spec)) == spec, and write(read(document), document) changes nothing.
 from __future__ import annotations
 
 from dataclasses import replace
+from keyword import iskeyword
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from kvmctl.plan.facts import HostFacts, Pool
 from kvmctl.plan.resolve import resolve
-from kvmctl.spec.declare import declarations, read, write
+from kvmctl.spec.declare import declarations, is_bare, read, write
 from kvmctl.spec.lenses import Nowhere
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.nodes import read_nodes, to_yaml
@@ -39,10 +40,10 @@ def mapped(value: Any) -> Any:
     for name, declared in declarations(type(value)).items():
         inner = getattr(value, name)
         if isinstance(declared.lens, Nowhere):
-            changes[name] = None
+            changes[name + "_" * iskeyword(name)] = None
         elif declared.cls is not None and declared.many:
             changes[name] = tuple(map(mapped, inner))
-        elif declared.cls is not None and inner is not None:
+        elif declared.cls is not None and inner is not None and not is_bare(declared, inner):
             changes[name] = mapped(inner)
     return replace(value, **changes)
 
@@ -93,6 +94,14 @@ TAGS = (
     "target",
     "model",
     "rng",
+    "cputune",
+    "vcpupin",
+    "vcpusched",
+    "numatune",
+    "memnode",
+    "numa",
+    "cell",
+    "iothreads",
     "odd",
 )
 
@@ -106,7 +115,9 @@ def odd_documents(draw: st.DrawFn) -> Element:
         place = places[draw(st.integers(0, len(places) - 1))]
         words = st.text("abc019%&<-", max_size=4)
         if draw(st.booleans()):
-            place.set(draw(st.sampled_from(("type", "mode", "unit", "current", "x"))), draw(words))
+            place.set(
+                draw(st.sampled_from(("type", "mode", "unit", "current", "cpuset", "vcpus", "id", "x"))), draw(words)
+            )
         else:
             SubElement(place, draw(st.sampled_from(TAGS))).text = draw(words)
     return document

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
 
 from kvmctl import parallel
-from kvmctl.errors import PartialFailure
+from kvmctl.commands._complete import every_host
+from kvmctl.errors import PartialFailure, UsageError
 
 if TYPE_CHECKING:
     from kvmctl.app import App
@@ -20,6 +23,21 @@ SECONDS = 60.0
 AT_ONCE = 64
 
 
+def host_arguments(*, many: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """[HOST], or [HOST…], as another way to write -H; the function gets `named`, for `targets`."""
+    metavar = "[HOST…]" if many else "[HOST]"
+    return click.argument("named", nargs=-1 if many else 1, required=False, metavar=metavar, shell_complete=every_host)
+
+
+def targets(app: App, named: str | tuple[str, ...] | None) -> list[Target]:
+    """The hosts named, by argument or with -H."""
+    if named:
+        if app.settings.hosts:
+            raise UsageError("usage", "hosts are named twice: as arguments and with -H")
+        app.settings.hosts = (named,) if isinstance(named, str) else named
+    return app.targets()
+
+
 def ask(
     app: App, targets: Sequence[Target], question: Callable[[Target, Work], Result], *, seconds: float = SECONDS
 ) -> list[Outcome[Target, Result]]:
@@ -27,6 +45,16 @@ def ask(
     outcomes, left = parallel.run(targets, question, limit=app.settings.timeout or seconds, at_once=AT_ONCE)
     app.abandoned = app.abandoned or left
     return outcomes
+
+
+def one(app: App, question: Callable[[Work], Result], *, seconds: float = SECONDS) -> Result:
+    """The answer to a question that is about several hosts together."""
+    outcomes, left = parallel.run([None], lambda _, work: question(work), limit=app.settings.timeout or seconds)
+    app.abandoned = app.abandoned or left
+    [outcome] = outcomes
+    if outcome.error is not None:
+        raise parallel.as_error(outcome.error)
+    return cast("Result", outcome.value)
 
 
 def tell_failures(app: App, outcomes: Sequence[Outcome[Target, Result]]) -> None:

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kvmctl.columns import Field
 from kvmctl.commands.host import _hosts
 from kvmctl.errors import Refused
 from kvmctl.options import command
-from kvmctl.output import Field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kvmctl.app import App
+    from kvmctl.columns import Item
     from kvmctl.host.targets import Target
-    from kvmctl.output import Item
     from kvmctl.parallel import Work
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvmctl import parallel
+from kvmctl.columns import Field
 from kvmctl.commands.host import _hosts
 from kvmctl.options import command
-from kvmctl.output import Field
 
 if TYPE_CHECKING:
     from kvmctl.app import App

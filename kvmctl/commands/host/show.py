@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kvmctl.columns import Field, size
 from kvmctl.commands import _sheet
-from kvmctl.commands.host import _hosts
+from kvmctl.commands.host import _cpu, _hosts
+from kvmctl.errors import UsageError
 from kvmctl.options import command
-from kvmctl.output import Field, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kvmctl.app import App
-    from kvmctl.output import Item, Output
+    from kvmctl.columns import Item
+    from kvmctl.host.targets import Target
+    from kvmctl.output import Output
 
 SHAPE = ("sockets", "dies", "cores", "threads")
 NODES = (Field("number", "NUMA NODE"), Field("memory", show=size, right=True), Field("cpus", "CPUS"))
@@ -30,12 +33,16 @@ POOLS = (
 
 
 @command("show")
+@_hosts.host_arguments(many=True)
+@click.option("--cpu", is_flag=True, help="Show what its CPU offers to guests.")
+@click.option("--baseline", is_flag=True, help="Show the best CPU that guests can have on all of the hosts named.")
 @click.pass_obj
-def show(app: App) -> None:
+def show(app: App, named: tuple[str, ...], cpu: bool, baseline: bool) -> None:
     """Show a host: versions, CPUs, memory, what guests can have, networks and pools.
 
     \b
-    With -o json it prints one object, or an array for several hosts (-H a -H b), with the fields
+    With -o json it prints one object, or an array for several hosts, with the
+    fields
       name, uri, hostname, embedded
       kvmctl, libvirt: versions; hypervisor: {name, version}
       cpu             arch, vendor, model, count, mhz, sockets, dies, cores,
@@ -53,22 +60,74 @@ def show(app: App) -> None:
       pools           name, active, autostart, size, free; null likewise
       vms_running, vms_total
 
+    With --cpu it shows instead what a spec can say under cpu.model: what host-model stands for there, whether there are
+    host-passthrough and maximum, and the models that can be named. -o wide adds the host's own features, the models
+    that guests cannot have, and what the host lacks for them, if its libvirt tells.
+
+    \b
+    With -o json that is
+      name, uri
+      arch, vendor, model, features: of the host
+      accelerator     what guests would run on, kvm or tcg; the rest is true of
+                      those
+      host_model      model, vendor, features: by name, require or disable
+      host_passthrough, maximum: whether there is such a mode
+      models          name, usable (null: not known), vendor, deprecated,
+                      stands_for (the versioned model it is a short name of),
+                      blockers (features that the host lacks; null: not known)
+
+    With --baseline it prints the CPU that a spec means with cpu.model: {baseline: [host1, host2]}, written as a spec
+    with a model of its own would have it.
+
+    \b
+    With -o json that is
+      hosts, model, features, arch, accelerator
+
+    \b
+    Examples:
+      kvmctl host show host2
+      kvmctl host show --cpu -o wide
+      kvmctl host show --baseline host1 host2
+
     \b
     Exit codes:
       0  shown
+      5  the hosts have no CPU in common
       7  the host cannot be reached, or does not let us in
       9  some of several hosts did not answer
     """
     from kvmctl.host.description import describe
+    from kvmctl.host.guest_cpus import describe as describe_cpu
 
-    targets = app.targets()
+    if cpu and baseline:
+        raise UsageError("usage", "--cpu and --baseline show different things; give one of them")
+    targets = _hosts.targets(app, named)
     for target in targets:
         app.warn_of(target)
-    outcomes = _hosts.ask(app, targets, describe)
+    if baseline:
+        _baseline(app, targets)
+        return
+    outcomes = _hosts.ask(app, targets, describe_cpu if cpu else describe)
     _hosts.tell_failures(app, outcomes)
     items = [outcome.value or _hosts.failed(outcome) for outcome in outcomes]
-    app.output.sheets(items, lambda host, wide: _lines(app.output, host, wide), single=len(items) == 1)
+    lines = _cpu.lines if cpu else _lines
+    app.output.sheets(items, lambda host, wide: lines(app.output, host, wide), single=len(items) == 1)
     _hosts.end(outcomes)
+
+
+def _baseline(app: App, targets: list[Target]) -> None:
+    from kvmctl.host.baseline import baseline
+
+    found = _hosts.one(app, lambda work: baseline(targets, work))
+    names = [target.name for target in targets]
+    item = {
+        "hosts": names,
+        "model": found.model,
+        "features": found.features,
+        "arch": found.arch,
+        "accelerator": found.accelerator,
+    }
+    app.output.item(item, lambda wide: _cpu.spec_lines(item))
 
 
 def _lines(output: Output, host: Item, wide: bool) -> Iterator[str]:

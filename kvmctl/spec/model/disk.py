@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from kvmctl.spec.declare import beside, group, nested, scalar, through, unmapped
 from kvmctl.spec.kinds import BOOLEAN, NAME, PATH, SIZE, choice, integer, pattern
 from kvmctl.spec.lenses import Flag, find, prune, require
+from kvmctl.spec.model.pci import CHOSEN_DISK, Address
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -42,6 +43,8 @@ class _Path:
 
     def put(self, element: Element, value: str | None) -> None:
         node = require(element, ("source",))
+        if element.get("type") == "nvme":
+            node.clear()
         for name in self.attributes.values():
             node.attrib.pop(name, None)
         if value is not None:
@@ -51,9 +54,27 @@ class _Path:
         prune(element, ("source",))
 
 
+class _Nvme(Address):
+    """<disk type='nvme'>, the first namespace of an NVMe device that QEMU itself drives."""
+
+    source: ClassVar = {"type": "pci", "managed": "yes", "namespace": "1"}
+
+    def get(self, element: Element) -> str | None:
+        node = element.find("source")
+        plain = element.get("type") == "nvme" and node is not None and node.attrib == self.source
+        return super().get(element) if plain else None
+
+    def put(self, element: Element, value: str | None) -> None:
+        if value is not None:
+            element.set("type", "nvme")
+            require(element, ("source",)).attrib.update(self.source)
+        super().put(element, value)
+
+
 def is_disk(element: Element) -> bool:
-    """A disk whose content is a file or a block device of the host."""
-    return element.get("device", "disk") == "disk" and element.get("type", "file") in _Path.attributes
+    """A disk whose content is a file, a block device or a whole NVMe device of the host."""
+    known = element.get("type", "file") in _Path.attributes or _Nvme().get(element) is not None
+    return element.get("device", "disk") == "disk" and known
 
 
 def is_cdrom(element: Element) -> bool:
@@ -102,7 +123,7 @@ class Limits:
 
 @group
 class Disk:
-    """A disk: an existing file or block device (path), or a new one (size, image, or both)."""
+    """A disk: an existing file or block device (path), a new one (size, image, or both), or an NVMe device (nvme)."""
 
     CONSTANTS: ClassVar = {"type": "file", "device": "disk"}
     SHORTHAND: ClassVar = "path"
@@ -111,6 +132,12 @@ class Disk:
         "target/@dev", TARGET, "Name of the disk in the VM; given by its place if left out.", example="vda"
     )
     path: str | None = through(_Path(), PATH, "An existing file or block device of the host.")
+    nvme: str | None = through(
+        _Nvme(),
+        CHOSEN_DISK,
+        "A whole NVMe device of the host: its address, its disk or serial number there, or nvme for any that is free.",
+        example="0000:3b:00.0",
+    )
     size: int | None = beside(SIZE, "Make a new disk of this size.", example="20GiB")
     image: Image | None = unmapped(Image, "Make a new disk on top of this image, which is kept as its backing file.")
     pool: str | None = beside(NAME, "Storage pool that a new disk is made in; left out, the pool called default.")
@@ -124,6 +151,11 @@ class Disk:
     cache: str | None = scalar("driver/@cache", CACHE, "Host cache mode.")
     io: str | None = scalar(
         "driver/@io", choice("native", "threads", "io_uring"), "How QEMU does the input and output."
+    )
+    iothread: int | None = scalar(
+        "driver/@iothread",
+        integer(1, 4096),
+        "Number of the iothread that serves it, from 1 to cpu.iothreads.",
     )
     discard: str | None = scalar(
         "driver/@discard", choice("unmap", "ignore"), "What becomes of blocks the guest gives back."
@@ -144,7 +176,11 @@ class Disk:
         new = [name for name in ("size", "image") if getattr(self, name)]
         if self.path and new:
             yield new[0], f"path names an existing disk, {new[0]} makes a new one", f"leave out path, or {new[0]}"
-        if not self.path and not new:
+        if self.nvme and (self.path or new):
+            yield "nvme", "nvme is a whole device, and this has path, size or image too", "write one of them"
+        if self.nvme and self.format not in (None, "raw"):
+            yield "format", "an NVMe device is raw", "leave out format"
+        if not self.path and not new and not self.nvme:
             yield "", "neither path nor size nor image is given", "write size: 20GiB for a new disk"
         if self.pool and not new:
             yield (
@@ -152,6 +188,8 @@ class Disk:
                 "pool is where a new disk is made, and this one is not new",
                 "write size: too, or leave out pool",
             )
+        if self.iothread and self.bus not in (None, "virtio"):
+            yield "iothread", f"a {self.bus} disk cannot have an iothread", "leave iothread out, or write bus: virtio"
         if self.image and self.format not in (None, "qcow2"):
             yield "format", f"a {self.format} disk cannot have a backing image", "leave out format"
         if new and self.format not in (None, "qcow2", "raw"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
-from kvmctl.spec.declare import group, through
-from kvmctl.spec.kinds import BOOLEAN, SIZE
+from kvmctl.spec.declare import group, scalar, through
+from kvmctl.spec.kinds import BOOLEAN, SIZE, boolean, choice
 from kvmctl.spec.lenses import Flag, SizeAt
 
 if TYPE_CHECKING:
@@ -59,6 +59,22 @@ class Memory:
         example="2MiB",
     )
     locked: bool | None = through(Flag("memoryBacking/locked"), BOOLEAN, "Never let the host swap it out.")
+    source: str | None = scalar(
+        "memoryBacking/source/@type",
+        choice("anonymous", "memfd", "file"),
+        "What it is made of: anonymous memory, a memfd (memory with a handle, to be shared), or a file below QEMU's "
+        "memory_backing_dir.",
+    )
+    shared: bool | None = scalar(
+        "memoryBacking/access/@mode",
+        boolean("shared", "private"),
+        "Other processes of the host, those of virtiofs or vhost-user for example, may share it.",
+    )
+    prealloc: bool | None = scalar(
+        "memoryBacking/allocation/@mode",
+        boolean("immediate", "ondemand"),
+        "Take all of it from the host before the guest starts.",
+    )
 
     def check(self) -> Iterator[tuple[str, str, str]]:
         if self.size and self.size < 2**20:
@@ -72,3 +88,13 @@ class Memory:
                 yield name, "memory comes in whole KiB", "write a multiple of 1KiB"
         if self.hugepages and ((self.max or self.size or 0) % self.hugepages):
             yield "size", "the memory is not a whole number of huge pages", "write a multiple of hugepages"
+        if self.hugepages and self.source == "anonymous":
+            yield "source", "huge pages are not anonymous memory", "leave source out, or write memfd"
+        if self.hugepages and self.prealloc is False:
+            yield "prealloc", "huge pages are always taken before the guest starts", "leave prealloc out"
+        if self.prealloc and self.max:
+            yield (
+                "prealloc",
+                "prealloc takes all of max at once, so that nothing is left to be given later",
+                "leave max out, or prealloc",
+            )

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 from kvmctl.spec.declare import group, nested, scalar, through
 from kvmctl.spec.kinds import BOOLEAN, MAC, NAME, SIZE, Kind, choice, integer, pattern
 from kvmctl.spec.lenses import Always, Case, Scalar
+from kvmctl.spec.model.pci import Address, in_full, is_function, selector
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-TYPES = ("network", "bridge", "user")
+TYPES = ("network", "bridge", "user", "hostdev")
 BRIDGE = pattern("a network interface of Linux", r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}", "br0")
 MODEL = choice(
     *("virtio", "e1000e", "e1000", "igb", "rtl8139", "vmxnet3", "virtio-transitional", "virtio-non-transitional"),
@@ -21,6 +22,20 @@ MODEL = choice(
 )
 
 
+def _card(value: str) -> str:
+    """A virtual function as a person names it; an address is written in full."""
+    meant = selector(value)
+    if not (meant.address or meant.vf_of or meant.alias or meant.name):
+        raise ValueError(f"'{value[:80]}' is no network card; write an address, or vf_of:eth0 for any free function")
+    return meant.address or value
+
+
+CARD = Kind(
+    what="an address, or vf_of:INTERFACE",
+    schema={"type": "string", "pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.: -]*$"},
+    parse=_card,
+    load=in_full,
+)
 MOST = 2**41
 
 
@@ -51,7 +66,7 @@ RATE = Kind(
 
 def is_known(element: Element) -> bool:
     """An interface of a type that this model covers."""
-    return element.get("type") in TYPES
+    return is_function(element) if element.get("type") == "hostdev" else element.get("type") in TYPES
 
 
 @group
@@ -64,7 +79,7 @@ class Limits:
 
 @group
 class Network:
-    """A network card, on a libvirt network, on a bridge of the host, or in user mode."""
+    """A network card, on a libvirt network, on a bridge of the host, in user mode, or a virtual function."""
 
     SHORTHAND: ClassVar = "network"
 
@@ -79,15 +94,31 @@ class Network:
         BOOLEAN,
         "User mode: the guest reaches out, nothing reaches in; needs no set-up.",
     )
+    hostdev: str | None = through(
+        Case("type", ("hostdev",), Address()),
+        CARD,
+        "Virtual function of a card of the host: its address, or vf_of:eth0 for any that is free.",
+        example="vf_of:eth0",
+    )
     mac: str | None = scalar("mac/@address", MAC, "MAC address; made by libvirt if left out.")
     model: str | None = scalar("model/@type", MODEL, "Card the guest sees; virtio if left out.")
     mtu: int | None = scalar("mtu/@size", integer(68, 65535), "Largest packet in bytes.")
     link: str | None = scalar("link/@state", choice("up", "down"), "Whether the cable is plugged in.")
     boot_order: int | None = scalar("boot/@order", integer(1, 1000), "Place in the boot order, instead of boot:.")
+    vlan: int | None = scalar("vlan/tag/@id", integer(1, 4094), "VLAN that a virtual function is in.")
     limits: Limits | None = nested("bandwidth", Limits, "Limits by second.")
 
     def check(self) -> Iterator[tuple[str, str, str]]:
         given = [name for name in TYPES if getattr(self, name)]
         if len(given) != 1:
             said = f"{' and '.join(given)} exclude each other" if given else "what it is connected to is missing"
-            yield (given[1] if given else ""), said, "give one of network: NAME, bridge: NAME, user: true"
+            yield (
+                (given[1] if given else ""),
+                said,
+                "give one of network:, bridge:, user: true, hostdev:",
+            )
+        for name in ("model", "mtu", "link", "limits"):
+            if self.hostdev and getattr(self, name):
+                yield name, f"a virtual function has no {name} of its own", "leave it out"
+        if self.vlan and self.user:
+            yield "vlan", "user mode knows no VLANs", "leave it out"

@@ -1,112 +1,18 @@
-"""The `cpu:` group: how many vCPUs, of which model, in which topology, with which share of the host."""
+"""The `cpu:` group: how many vCPUs, of which model, in which topology, on which CPUs of the host, with which share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
-from xml.etree.ElementTree import Element, SubElement
 
-from kvmctl.spec.declare import group, nested, pairs, scalar, through
-from kvmctl.spec.kinds import CPUS, PERCENT, WORD, CpuSet, choice, integer
-from kvmctl.spec.lenses import prune, require
+from kvmctl.spec.declare import group, grouped, nested, pairs, scalar, through
+from kvmctl.spec.kinds import CPUS, PERCENT, WORD, CpuSet, choice, integer, show_cpus
+from kvmctl.spec.model.quota import LEAST, PERIOD, USUAL, Period, Quota
+from kvmctl.spec.model.tuning import AUTO, PLACEMENT, THREAD, VCPU, Pin, Scheduler, Schedulers, Wishes
+from kvmctl.spec.model.vcpus import MODEL, Baseline, Count, Model, Most
 
 COUNT = integer(1, 4096)
-MODES = ("host-model", "host-passthrough", "maximum")
-MODEL = choice(*MODES, "default", more=WORD)
 POLICY = choice("force", "require", "optional", "disable", "forbid")
-PERIOD = 100_000
-"""Microseconds over which a quota is counted, unless the document has a period of its own."""
-
-
-class _Count:
-    """<vcpu current='4'>8</vcpu>: 4 at boot, 8 at most; without `current` both are the same."""
-
-    def get(self, element: Element) -> int | None:
-        node = element.find("vcpu")
-        try:
-            return None if node is None else int(node.get("current") or node.text or "")
-        except ValueError:
-            return None
-
-    def put(self, element: Element, value: int | None) -> None:
-        node = element.find("vcpu")
-        if value is None:
-            if node is not None:
-                element.remove(node)
-            return
-        if node is None:
-            node = SubElement(element, "vcpu", placement="static")
-        if node.get("current"):
-            node.set("current", str(value))
-        else:
-            node.text = str(value)
-
-
-class _Most:
-    """The larger number of <vcpu current='4'>8</vcpu>; None where the two are not told apart."""
-
-    def get(self, element: Element) -> int | None:
-        node = element.find("vcpu[@current]")
-        try:
-            return None if node is None else int(node.text or "")
-        except ValueError:
-            return None
-
-    def put(self, element: Element, value: int | None) -> None:
-        node = require(element, ("vcpu",))
-        if value is None:
-            node.text = node.attrib.pop("current", node.text)
-            prune(element, ("vcpu",))
-            return
-        node.set("current", node.get("current") or node.text or str(value))
-        node.text = str(value)
-
-
-class _Model:
-    """A mode is written as such; a name is <cpu mode='custom' match='exact'><model>NAME</model></cpu>."""
-
-    def get(self, element: Element) -> str | None:
-        node = element.find("cpu")
-        if node is None:
-            return None
-        if node.get("mode", "custom") != "custom":
-            return node.get("mode") if node.get("mode") in MODES else None
-        return node.findtext("model") or None
-
-    def put(self, element: Element, value: str | None) -> None:
-        node = require(element, ("cpu",))
-        for old in node.findall("model"):
-            node.remove(old)
-        for name in ("mode", "match", "check"):
-            node.attrib.pop(name, None)
-        if value in MODES:
-            node.set("mode", str(value))
-        elif value is not None:
-            node.attrib.update(mode="custom", match="exact")
-            require(node, ("model",)).text = value
-        prune(element, ("cpu",))
-
-
-class _Quota:
-    """<global_quota> in microseconds per <global_period>: all vCPUs together, in percent of one host CPU."""
-
-    def get(self, element: Element) -> int | None:
-        try:
-            quota = int(element.findtext("cputune/global_quota", ""))
-            percent, left = divmod(quota * 100, int(element.findtext("cputune/global_period", "")))
-        except (ValueError, ZeroDivisionError):
-            return None
-        return percent if percent > 0 and not left else None
-
-    def put(self, element: Element, value: int | None) -> None:
-        tune = require(element, ("cputune",))
-        for name in ("global_period", "global_quota"):
-            for old in tune.findall(name):
-                tune.remove(old)
-        if value is not None:
-            require(tune, ("global_period",)).text = str(PERIOD)
-            require(tune, ("global_quota",)).text = str(PERIOD * value // 100)
-        prune(element, ("cputune",))
 
 
 @group
@@ -135,14 +41,15 @@ class Cpu:
 
     SHORTHAND: ClassVar = "count"
 
-    count: int | None = through(_Count(), COUNT, "vCPUs at boot.", example="4")
-    max: int | None = through(_Most(), COUNT, "vCPUs that the VM can grow to while it runs; without it, count.")
-    model: str | None = through(
-        _Model(),
-        MODEL,
-        "CPU model the guest sees: host-model (like the host, and still migratable), host-passthrough, maximum, or a "
-        "name that libvirt knows. Left out, it is host-model under KVM and maximum under emulation; default leaves it "
-        "to QEMU.",
+    count: int | None = through(Count(), COUNT, "vCPUs at boot.", example="4")
+    max: int | None = through(Most(), COUNT, "vCPUs that the VM can grow to while it runs; without it, count.")
+    model: str | Baseline | None = grouped(
+        Model(),
+        Baseline,
+        "CPU model the guest sees: host-model (like the host, and still migratable), host-passthrough, maximum, a name "
+        "that libvirt knows, or the best that several hosts share. Left out, it is host-model under KVM and maximum "
+        "under emulation; default leaves it to QEMU.",
+        bare=MODEL,
     )
     features: Mapping[str, str] | None = pairs(
         "cpu/feature",
@@ -152,19 +59,38 @@ class Cpu:
         POLICY,
         "CPU features by name, each force, require, optional, disable or forbid.",
     )
-    topology: Topology | None = nested("cpu/topology", Topology, "Sockets, cores and threads that the guest sees.")
-    shares: int | None = scalar("cputune/shares", integer(2, 262144), "Weight against other VMs when the host is busy.")
-    quota: int | None = through(_Quota(), PERCENT, "Most that all vCPUs together may use, in percent of one host CPU.")
-    pin: Mapping[int, CpuSet] | None = pairs(
-        "cputune/vcpupin",
-        "vcpu",
-        integer(0, 4095),
-        "cpuset",
-        CPUS,
-        "Host CPUs that each vCPU may run on, by vCPU number.",
+    topology: Topology | str | None = nested(
+        "cpu/topology",
+        Topology,
+        "Sockets, cores and threads that the guest sees; auto: as the CPUs it is pinned to really are.",
+        bare=choice(AUTO),
     )
+    pin: Mapping[int, CpuSet] | CpuSet | str | None = through(
+        Pin(),
+        CPUS,
+        "Host CPUs to run on: for the whole VM, or for each vCPU by its number; auto: the best that the host has when "
+        "the VM is created, as placement says.",
+        key_kind=VCPU,
+        bare=choice(AUTO, more=CPUS),
+        example="auto",
+    )
+    placement: Wishes | None = nested(PLACEMENT, Wishes, "How pin: auto chooses CPUs, and whether they are shared.")
     emulator_pin: CpuSet | None = scalar(
         "cputune/emulatorpin/@cpuset", CPUS, "Host CPUs that QEMU's own threads may run on."
+    )
+    iothreads: int | None = scalar("iothreads", THREAD, "Threads that serve disks; see disks[].iothread.")
+    iothread_pin: Mapping[int, CpuSet] | None = pairs(
+        "cputune/iothreadpin", "iothread", THREAD, "cpuset", CPUS, "Host CPUs of each iothread, by its number from 1."
+    )
+    scheduler: tuple[Scheduler, ...] = grouped(
+        Schedulers(), Scheduler, "Scheduler of the vCPUs; the kernel's usual one if left out.", many=True, one=True
+    )
+    shares: int | None = scalar("cputune/shares", integer(2, 262144), "Weight against other VMs when the host is busy.")
+    quota: int | None = through(
+        Quota(), PERCENT, "Most that all threads of the VM together may use, in percent of one host CPU."
+    )
+    period: int | None = through(
+        Period(), PERIOD, "Time over which the quota is counted, from 1ms to 1s; 100ms if left out."
     )
 
     def check(self) -> Iterator[tuple[str, str, str]]:
@@ -177,15 +103,64 @@ class Cpu:
                 f"max is {self.max}, less than count, which is {self.count}",
                 f"write max: {self.count} or more",
             )
-        room = self.topology.product() if self.topology else most
+        room = self.topology.product() if isinstance(self.topology, Topology) else most
         if room != most:
             yield (
                 "topology",
                 f"the topology has room for {room} vCPUs, but there are {most}",
                 f"make count {room}, or the product {most}",
             )
-        for vcpu in self.pin or ():
-            if vcpu >= most:
-                yield f"pin.{vcpu}", f"there is no vCPU {vcpu}; the highest is {most - 1}", "vCPUs count from 0"
-        if self.quota and (self.quota * PERIOD // 100) < 1000:
-            yield "quota", "the quota is too small for libvirt", "write 1% or more"
+        yield from _check_pins(self, most)
+        yield from _check_schedulers(self, most)
+        if self.period and not self.quota:
+            yield "period", "period is given without quota", "write quota: 100% too, or leave period out"
+        period = self.period or USUAL
+        if self.quota and self.quota * period // 100 < LEAST:
+            percent = -(-LEAST * 100 // period)
+            yield "quota", "the quota is too small for libvirt", f"write {percent}% or more, or a longer period"
+
+
+# The checks below are functions, not methods: what is handed to them notes what they look at (see `structure.py`).
+
+
+def _check_pins(cpu: Cpu, most: int) -> Iterator[tuple[str, str, str]]:
+    for vcpu in cpu.pin if isinstance(cpu.pin, Mapping) else ():
+        if vcpu >= most:
+            yield f"pin.{vcpu}", f"there is no vCPU {vcpu}; the highest is {most - 1}", "vCPUs count from 0"
+    if cpu.topology == AUTO and cpu.pin != AUTO and not isinstance(cpu.pin, Mapping):
+        yield (
+            "topology",
+            "topology: auto follows the pins of the vCPUs, which have none of their own",
+            "write pin: auto, or the topology in numbers",
+        )
+    wishes = cpu.placement or Wishes()
+    if cpu.pin == AUTO or wishes.automatic:
+        return
+    if wishes.exclusive and not cpu.pin:
+        yield (
+            "placement.exclusive",
+            "exclusive is about the CPUs that the VM is pinned to, and it is not",
+            "write pin: auto, or name the CPUs",
+        )
+    given = "the CPUs are given" if cpu.pin else "pin is left out"
+    for name in ("policy", "threads", "near", "stopped"):
+        if getattr(wishes, name):
+            hint = f"write pin: auto, or leave {name} out"
+            yield f"placement.{name}", f"{name} is for pin: auto, and {given}", hint
+
+
+def _check_schedulers(cpu: Cpu, most: int) -> Iterator[tuple[str, str, str]]:
+    seen: frozenset[int] = frozenset()
+    for index, entry in enumerate(cpu.scheduler):
+        here = f"scheduler[{index}]"
+        named = entry.vcpus or frozenset()
+        if entry.vcpus is None and any(other.vcpus is None for other in cpu.scheduler[:index]):
+            yield here, "two entries are for all the other vCPUs", "write vcpus: in one of them"
+        if seen & named:
+            yield f"{here}.vcpus", f"vCPU {show_cpus(seen & named)} has a scheduler already", "name each vCPU once"
+        if max(named, default=0) >= most:
+            said = f"there is no vCPU {max(named)}; the highest is {most - 1}"
+            yield f"{here}.vcpus", said, "vCPUs count from 0"
+        seen |= named
+    if any(entry.vcpus is None for entry in cpu.scheduler) and seen >= frozenset(range(most)):
+        yield "scheduler", "the entry without vcpus is for all the others, and there are none", "leave it out"

@@ -8,10 +8,13 @@ from typing import Any, ClassVar
 from kvmctl.spec.declare import beside, group, listed, nested, scalar, through
 from kvmctl.spec.kinds import BOOLEAN, LINE, NAME, ON_OFF, TEXT, UUID, WORD, choice
 from kvmctl.spec.lenses import Flag
-from kvmctl.spec.model import devices, disk, network
+from kvmctl.spec.model import across, devices, disk, network
 from kvmctl.spec.model.boot import Boot, Firmware
 from kvmctl.spec.model.memory import Memory
+from kvmctl.spec.model.numa import Numa
+from kvmctl.spec.model.pci import Pci, is_assigned, selector
 from kvmctl.spec.model.processor import Cpu
+from kvmctl.spec.model.usb import Usb, is_usb
 from kvmctl.spec.xmltext import parse_raw
 
 ARCH = choice(
@@ -76,6 +79,7 @@ class Vm:
     autostart: bool | None = beside(BOOLEAN, "Start the VM when its host starts.")
     cpu: Cpu | None = nested("", Cpu, "vCPUs.")
     memory: Memory | None = nested("", Memory, "Memory.", example="4GiB")
+    numa: Numa | None = nested("", Numa, "NUMA nodes of the host and of the guest.")
     features: Features | None = nested("features", Features, "Features of the machine.")
     clock: str | None = scalar(
         "clock/@offset", choice("utc", "localtime"), "What the hardware clock shows at boot; utc if left out."
@@ -88,6 +92,20 @@ class Vm:
     )
     networks: tuple[network.Network, ...] = listed(
         "devices/interface", network.Network, "Network cards.", key=lambda item: item.mac, when=network.is_known
+    )
+    pci: tuple[Pci, ...] = listed(
+        "devices/hostdev",
+        Pci,
+        "PCI devices of the host.",
+        key=lambda item: item.address,
+        when=is_assigned,
+    )
+    usb: tuple[Usb, ...] = listed(
+        "devices/hostdev",
+        Usb,
+        "USB devices of the host.",
+        key=lambda item: (item.vendor, item.product, item.bus, item.device),
+        when=is_usb,
     )
     graphics: tuple[devices.Graphics, ...] = listed(
         "devices/graphics",
@@ -153,6 +171,7 @@ class Vm:
     REQUIRED: ClassVar = ("name", "memory")
 
     def check(self) -> Iterator[tuple[str, str, str]]:
+        fragment = None
         if self.raw_xml is not None:
             try:
                 fragment = parse_raw(self.raw_xml)
@@ -178,9 +197,32 @@ class Vm:
         for index, card in enumerate(self.networks):
             if card.mac and card.mac in {other.mac for other in self.networks[:index]}:
                 yield f"networks[{index}].mac", f"the MAC address {card.mac} is given twice", "give each card its own"
-        devices: list[Any] = [*self.disks, *self.cdrom, *self.networks]
+        yield from _devices_twice(self)
+        devices: list[Any] = [*self.disks, *self.cdrom, *self.networks, *self.pci, *self.usb]
         orders = [device.boot_order for device in devices if device.boot_order]
         if orders and self.boot and self.boot.order:
             yield "boot", "boot order is given twice, here and by boot_order", "use one of the two"
         if len(set(orders)) != len(orders):
             yield "", "two devices have the same boot_order", "give each its own place"
+        yield from across.check(self, fragment)
+
+
+def _devices_twice(vm: Vm) -> Iterator[tuple[str, str, str]]:
+    """The same address, or USB device, in two places."""
+    given = [(f"pci[{index}]", entry.address or entry.device or "") for index, entry in enumerate(vm.pci)]
+    given += [(f"disks[{index}].nvme", disk.nvme or "") for index, disk in enumerate(vm.disks)]
+    given += [(f"networks[{index}].hostdev", card.hostdev or "") for index, card in enumerate(vm.networks)]
+    seen: dict[str, str] = {}
+    for path, text in given:
+        try:
+            address = selector(text).address if text else None
+        except ValueError:
+            continue  # which is said elsewhere
+        if address in seen:
+            yield path, f"{address} is given to the VM by {seen[address]} already", "name each device once"
+        elif address:
+            seen[address] = path
+    sticks = [(stick.vendor, stick.product, stick.bus, stick.device) for stick in vm.usb]
+    for index, stick in enumerate(sticks):
+        if any(stick) and stick in sticks[:index]:
+            yield f"usb[{index}]", "this device is given to the VM already", "name each device once"

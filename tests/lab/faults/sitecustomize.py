@@ -19,9 +19,15 @@ PASSED = ("virEvent", "virInitialize", "virRegister", "virGetLastError", "virRes
 """Calls that never reach a host, and the good-bye."""
 LOCAL = ("Free", "GetName", "GetUUIDString")
 """How the names of others end that never do."""
-FAILURES = {"virDomainSetMetadata": -1, "virDomainSetAutostart": -1, "virDomainCreateWithFlags": -1}
+FAILURES = dict.fromkeys(
+    (
+        *("virDomainSetMetadata", "virDomainSetAutostart", "virDomainCreateWithFlags"),
+        *("virDomainPinVcpuFlags", "virDomainPinEmulator", "virDomainPinIOThread", "virDomainSetNumaParameters"),
+    ),
+    -1,
+)
 """What these give when they fail; all others that can fail here give None."""
-DEEDS = (*FAILURES, "virDomainDefineXMLFlags", "virStorageVolCreateXML")
+DEEDS = (*FAILURES, "virDomainDefineXML", "virDomainDefineXMLFlags", "virStorageVolCreateXML")
 """What changes a host: the calls that can be made to fail."""
 
 count = itertools.count(1)

@@ -1,0 +1,94 @@
+"""`kvmctl pci attach`: give devices of the host to a VM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kvmctl.commands._complete import pci_devices, vm_names
+from kvmctl.commands._options import force_device_option, read
+from kvmctl.commands._vms import each
+from kvmctl.commands._when import check_when, when_options
+from kvmctl.options import command
+
+if TYPE_CHECKING:
+    from kvmctl.app import App
+
+
+def _mac(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    from kvmctl.spec.kinds import MAC
+
+    return read("--mac", MAC.parse, value)
+
+
+@command("attach")
+@click.argument("vm", metavar="VM", shell_complete=vm_names)
+@click.argument("devices", nargs=-1, required=True, metavar="DEVICE…", shell_complete=pci_devices)
+@click.option("--mac", metavar="MAC", callback=_mac, help="Of a virtual function: its MAC address, set by its card.")
+@click.option("--vlan", type=click.IntRange(1, 4094), metavar="N", help="Of a virtual function: the VLAN it is in.")
+@force_device_option()
+@when_options
+@click.pass_obj
+def attach(
+    app: App,
+    vm: str,
+    devices: tuple[str, ...],
+    mac: str | None,
+    vlan: int | None,
+    forced: tuple[str, ...],
+    now: bool,
+    next_boot: bool,
+    dry_run: bool,
+) -> None:
+    """Give devices to a VM, also while it runs.
+
+    DEVICE is an address, a network interface or disk of the host, vendor:product, a class (gpu, nvme, nic, storage,
+    usb, audio, accelerator), serial:…, alias:… (of config.yaml), or vf_of:eth0 for any free virtual function. Of
+    several that fit one is taken that is near the VM's memory and free.
+
+    Both the running VM and its next boot get them, unless one is asked for; all of them, or none. Before anything is
+    touched it is looked at what the host needs, what shares an IOMMU group, who has the device, and whether the host
+    can give devices at all; every reason against it is told at once.
+
+    \b
+    With -o json it prints one object with the fields
+      name, uuid, state, host
+      changed         false if the VM has had all of them
+      now, next_boot  whether the running VM was changed, and its definition
+      devices         the addresses
+      notes           in sentences
+      dry_run
+
+    \b
+    Examples:
+      kvmctl pci attach web1 nvme
+      kvmctl pci attach web1 vf_of:eth2 --mac 52:54:00:12:34:56 --vlan 42
+      kvmctl pci attach web1 3b:00.0 3b:00.1 --next-boot
+
+    \b
+    Exit codes:
+      0  done
+      2  the options are wrong
+      3  there is no such VM or device
+      5  refused: the host needs it, it is another's, or it is unsafe
+      8  not done in time, and undone
+    """
+    check_when(now, next_boot)
+
+    from kvmctl.host.pci.attaching import attach as give
+
+    options: dict[str, Any] = {"now": now, "next_boot": next_boot, "dry_run": dry_run}
+    each(
+        app,
+        [vm],
+        lambda host, name, work: give(host, name, devices, work, forced=forced, mac=mac, vlan=vlan, **options),
+        sentence=_sentence,
+    )
+
+
+def _sentence(item: dict[str, Any]) -> str:
+    names = ", ".join(item["devices"])
+    verb = "would have" if item["dry_run"] else "has" if item["changed"] else "has had"
+    when = "" if item["now"] else ", from its next boot on"
+    return "\n".join([f"{item['name']}: {verb} {names}{when}", *(f"  {note}" for note in item["notes"])])

@@ -1,0 +1,1 @@
+"""Devices of a host that VMs can have: seen with libvirt's eyes and, on this machine, with its own."""

@@ -1,0 +1,48 @@
+"""Devices of the host in a spec that becomes a domain: each has its address by now, or nobody was asked. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kvmctl.errors import Refused
+from kvmctl.spec.model.pci import selector, spelled_out
+from kvmctl.spec.plainly import to_plain
+
+if TYPE_CHECKING:
+    from kvmctl.spec.model.disk import Disk
+    from kvmctl.spec.model.network import Network
+    from kvmctl.spec.model.pci import Pci
+
+
+def with_model(card: Network) -> Network:
+    """A card with its model; a virtual function has none, but an address."""
+    if card.hostdev is None:
+        return replace(card, model=card.model or "virtio")
+    if selector(card.hostdev).address is None:
+        raise _undecided(card.hostdev)
+    return card
+
+
+def of_address(disk: Disk) -> Disk:
+    """A disk that is an NVMe device. Raises Refused for one that only the host can tell."""
+    if disk.nvme is None or selector(disk.nvme).address is None:
+        raise _undecided(disk.nvme or "")
+    return replace(disk, format="raw")
+
+
+def addressed(entry: Pci) -> Pci:
+    """An entry with its address. Raises Refused for one that only the host can tell."""
+    entry = spelled_out(entry)
+    if entry.address is None:
+        raise _undecided(", ".join(f"{key}: {value}" for key, value in to_plain(entry).items()))
+    return replace(entry, managed=entry.managed is not False)
+
+
+def _undecided(what: str) -> Refused:
+    """Before this the host was asked, where there is one."""
+    return Refused(
+        "not-supported",
+        f"which device '{what}' is can only be told by the host",
+        hint="name its address, or leave out --offline",
+    )

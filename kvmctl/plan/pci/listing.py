@@ -1,0 +1,87 @@
+"""What is told of a host's devices, as plain values for programs and people. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kvmctl.plan.pci.classes import is_of, named
+from kvmctl.plan.pci.guard import check
+from kvmctl.plan.pci.verdict import verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kvmctl.plan.pci.facts import Device, Inventory
+
+Values = dict[str, Any]
+
+
+def listed(
+    inventory: Inventory, *, kind: str = "", vendor: str = "", node: int | None = None, free: bool = False
+) -> list[Values]:
+    """The devices by address; of them those of a kind (a word), a vendor (number or part of its name), a node."""
+    found = []
+    for address in sorted(inventory.devices):
+        device = inventory.devices[address]
+        if kind and not is_of(device.class_code, kind):
+            continue
+        if vendor and vendor.lower() != device.vendor and vendor.lower() not in device.vendor_name.lower():
+            continue
+        if node is not None and device.numa_node != node:
+            continue
+        values = told(inventory, address)
+        if not free or values["verdict"].startswith("free"):
+            found.append(values)
+    return found
+
+
+def told(inventory: Inventory, address: str) -> Values:
+    """One device."""
+    device, judged = inventory.devices[address], verdict(inventory, address)
+    return {
+        "name": address,
+        "address": address,
+        "class": named(device.class_code),
+        "class_code": f"0x{device.class_code:06x}",
+        "vendor": device.vendor,
+        "product": device.product,
+        "vendor_name": device.vendor_name or None,
+        "product_name": device.product_name or None,
+        "driver": device.driver or None,
+        "iommu_group": device.group,
+        "iommu_group_members": [member.address for member in inventory.groups.get(device.group or 0, ())]
+        if device.group is not None
+        else [],
+        "numa_node": device.numa_node,
+        "physical_function": device.physical_function or None,
+        "virtual_functions": list(device.virtual_functions),
+        "most_virtual_functions": device.most_virtual_functions,
+        "mdev_types": [{"id": kind.id, "name": kind.name, "free": kind.free} for kind in device.mdev_types],
+        "interfaces": list(device.interfaces),
+        "blocks": list(device.blocks),
+        "serial": device.serial or None,
+        "resets": None if device.resets is None else list(device.resets),
+        "used_by": list(_users(inventory, device)),
+        "verdict": judged.word,
+        "reason": judged.reason or None,
+        "along": list(judged.along),
+        "host": inventory.host,
+    }
+
+
+def explained(inventory: Inventory, address: str) -> Values:
+    """One device with its whole group, and all that stands against assigning it alone."""
+    device = inventory.devices[address]
+    group = inventory.groups.get(device.group, ()) if device.group is not None else ()
+    return {
+        **told(inventory, address),
+        "group": [told(inventory, member.address) for member in group],
+        "findings": [finding.as_dict() for finding in check(inventory, [address])],
+    }
+
+
+def _users(inventory: Inventory, device: Device) -> Iterator[Values]:
+    for holder in inventory.holders.get(device.address, ()):
+        yield {"by": "vm", "name": holder.vm, "running": holder.running, "code": "assigned", "reason": None}
+    for need in inventory.needs.get(device.address, ()):
+        yield {"by": "host", "name": inventory.host, "running": True, "code": need.code, "reason": need.sentence}

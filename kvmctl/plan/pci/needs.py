@@ -1,0 +1,153 @@
+"""What a host needs of its PCI devices, and why: from every use downwards to the hardware that carries it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kvmctl.plan.pci.facts import Need
+
+if TYPE_CHECKING:
+    from kvmctl.plan.pci.facts import Device
+    from kvmctl.plan.pci.system import Block, Interface, System
+
+LAYERS = {"raid": "raid", "lvm": "lvm", "crypt": "crypt", "multipath": "multipath", "mapped": "block", "other": "block"}
+LAYERS |= {"loop": "block"}
+"""Codes of what a block device is claimed for by being part of another."""
+LESSER = ("claimed", "unseen")
+"""Codes that go without saying where it is known what has a disk."""
+KINDS = {"bridge": "bridge", "bond": "bond"}
+
+
+def needs(system: System, devices: Mapping[str, Device]) -> dict[str, tuple[Need, ...]]:
+    """The needs by address. What a virtual function carries, its physical function carries too."""
+    found: dict[str, dict[tuple[str, str], Need]] = {}
+
+    def add(address: str, code: str, sentence: str) -> None:
+        if address:
+            found.setdefault(address, {}).setdefault((code, sentence), Need(code=code, sentence=sentence))
+
+    above = _above(system.blocks)
+    for block in system.blocks.values():
+        for code, sentence in _block_uses(block, above.get(block.name, ())):
+            for address, chain in _hardware(system.blocks, block):
+                add(address, code, f"{sentence}{_on(chain)}")
+    over = _above(system.interfaces)
+    for card in system.interfaces.values():
+        for code, sentence in _card_uses(card, over.get(card.name, ())):
+            for address, chain in _hardware(system.interfaces, card):
+                add(address, code, f"{sentence}{_on(chain)}")
+    for address in system.screens:
+        add(address, "screen", "it shows the host's console")
+    for address in system.hidden:
+        add(address, "hidden", "its network interface is not to be seen; another network namespace may use it")
+    for address, names in system.openers.items():
+        add(address, "process", f"{', '.join(names)} has it open")
+    return carried({address: _told(told.values()) for address, told in found.items()}, devices)
+
+
+def carried(needs: Mapping[str, tuple[Need, ...]], devices: Mapping[str, Device]) -> dict[str, tuple[Need, ...]]:
+    """With what a need of one device is for others: the card of a function, and controllers that it is behind."""
+    found = {address: list(told) for address, told in needs.items()}
+    for address, told in needs.items():
+        for above, how in _carriers(address, devices):
+            found.setdefault(above, []).extend(
+                Need(code=need.code, sentence=f"{need.sentence}, {how} {address}") for need in told
+            )
+    return {address: _told(dict.fromkeys(told)) for address, told in found.items()}
+
+
+def _carriers(address: str, devices: Mapping[str, Device]) -> Iterator[tuple[str, str]]:
+    """Devices that are lost together with this one, and what it is to them. Bridges are never given away."""
+    left, seen = [address], {address}
+    while left:
+        device = devices.get(left.pop())
+        if device is None:
+            continue
+        for above, how in ((device.physical_function, "by its function"), (device.parent, "on")):
+            if above in devices and above not in seen:
+                seen.add(above)
+                left.append(above)
+                if not devices[above].is_bridge:
+                    yield above, how
+
+
+ORDER = ("connection", "mounted", "swap", "route", "address", "screen")
+"""What is worth being told first."""
+
+
+def _told(needs: Iterable[Need]) -> tuple[Need, ...]:
+    """The most important first. That something has a disk for itself goes without saying where it is known what."""
+    known = any(need.code in ("mounted", "swap", *LAYERS.values()) for need in needs)
+    return tuple(sorted((need for need in needs if not (known and need.code in LESSER)), key=_weight))
+
+
+def _weight(need: Need) -> tuple[int, str, str]:
+    return (ORDER.index(need.code) if need.code in ORDER else len(ORDER), need.code, need.sentence)
+
+
+def _above(things: Mapping[str, Block] | Mapping[str, Interface]) -> dict[str, list[Any]]:
+    """What each is a part of."""
+    found: dict[str, list[Any]] = {}
+    for thing in things.values():
+        for name in thing.below:
+            found.setdefault(name, []).append(thing)
+    return found
+
+
+def _block_uses(block: Block, above: Iterable[Block]) -> Iterator[tuple[str, str]]:
+    name = block.label or block.name
+    for place in block.mounts:
+        yield "mounted", f"{place} is on {name}"
+    if block.swap:
+        yield "swap", f"it swaps to {name}"
+    for vm in block.vms:
+        yield "vm-disk", f"{vm} has {name} as a disk"
+    for who in block.openers:
+        yield "process", f"{who} has {name} open"
+    for upper in above:
+        if upper.layer != "partition":
+            yield LAYERS.get(upper.layer, "block"), f"{upper.label or upper.name} is made of {name}"
+    if block.claimed is None:
+        yield "unseen", f"whether something has {name} for itself, only root can tell"
+    elif block.claimed:
+        yield "claimed", f"something of the host has {name} for itself"
+
+
+def _card_uses(card: Interface, above: Iterable[Interface]) -> Iterator[tuple[str, str]]:
+    if card.connection:
+        yield "connection", f"this connection comes through {card.name}"
+    if card.default_route:
+        yield "route", f"the default route goes through {card.name}"
+    if card.addresses:
+        yield "address", f"{card.name} has the address {', '.join(card.addresses)}"
+    for vm in card.vms:
+        yield "vm-network", f"{vm} is on {card.name}"
+    if card.elsewhere:
+        yield "hidden", f"{card.name} is up, and may be used by another network namespace"
+    for upper in above:
+        if upper.kind in KINDS:
+            yield KINDS[upper.kind], f"{card.name} is part of {upper.name}"
+
+
+def _hardware(
+    things: Mapping[str, Block] | Mapping[str, Interface], top: Block | Interface
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every device that carries it, with the names on the way down. Loops end."""
+    left: list[tuple[Block | Interface, tuple[str, ...]]] = [(top, ())]
+    seen: set[str] = set()
+    while left:
+        thing, chain = left.pop()
+        if thing.name in seen:
+            continue
+        seen.add(thing.name)
+        if thing.pci:
+            yield thing.pci, chain
+        for name in thing.below:
+            if name in things:
+                below = things[name]
+                left.append((below, (*chain, getattr(below, "label", "") or below.name)))
+
+
+def _on(chain: tuple[str, ...]) -> str:
+    return "".join(f", on {name}" for name in chain)

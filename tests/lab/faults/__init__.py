@@ -1,0 +1,1 @@
+"""Faults made on purpose: calls that fail (`sitecustomize.py`), and everything that can break under a migration."""

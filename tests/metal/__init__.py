@@ -1,0 +1,1 @@
+"""A machine with real KVM, and the tests on it."""

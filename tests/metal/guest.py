@@ -1,0 +1,81 @@
+"""The guest in the metal machine: the machine's own kernel, and an initramfs of one busybox and one script.
+
+It says `kvmctl guest: up`, then what it is made of, and then does what `work=` on its kernel command line asks: `burn`
+keeps every CPU busy for ever, `touch` writes to all its memory once and says so. Otherwise it idles. It has no disk, no
+network and no power button; it ends by force. Emulated twice over, every instruction that it need not run counts.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.lab.guest import UP, Archive
+
+COMMAND_LINE = (
+    "console=ttyS0 quiet panic=-1 nokaslr mitigations=off nowatchdog audit=0 cryptomgr.notests tsc=reliable "
+    "pci=lastbus=0"  # else Linux looks for devices on 255 buses that are not there
+)
+"""The kernel's command line for it; `work=` may follow."""
+
+READY = "kvmctl guest: ready"
+"""What it says when it has told everything and begun its work, if any."""
+
+TOUCHED = "kvmctl guest: touched"
+"""What `work=touch` says before that, and how much."""
+
+INIT = f"""#!/bin/busybox sh
+busybox() {{ /bin/busybox "$@"; }}
+echo '{UP}'
+busybox mkdir /proc /sys
+busybox mknod /dev/null c 1 3  # what runs in the background has it for its input
+busybox mount -t proc proc /proc
+busybox mount -t sysfs sysfs /sys
+read -r command_line </proc/cmdline
+for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
+    for node in $cpu/node*; do :; done
+    read -r package <$cpu/topology/physical_package_id
+    read -r core <$cpu/topology/core_id
+    threads=$(busybox cat $cpu/topology/thread_siblings_list)  # `read` finds nothing in this one
+    shared=none
+    [ -e $cpu/cache/index3 ] && read -r shared <$cpu/cache/index3/shared_cpu_list
+    place="node ${{node##*/node}} package $package core $core threads $threads l3 $shared"
+    echo "kvmctl guest: cpu ${{cpu##*/cpu}} $place"
+done
+for device in /sys/bus/pci/devices/*; do
+    read -r vendor <$device/vendor
+    read -r product <$device/device
+    read -r node <$device/numa_node
+    echo "kvmctl guest: pci ${{device##*/}} ${{vendor#0x}}:${{product#0x}} node $node"
+done
+case $command_line in
+*work=burn*)
+    for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
+        (while true; do :; done) &
+    done
+    echo 'kvmctl guest: burning'
+    ;;
+*work=touch*)
+    # A file in memory that grows until there is hardly any left.
+    while read -r name number unit; do
+        [ $name = MemAvailable: ] && available=$number
+    done </proc/meminfo
+    busybox mkdir /memory
+    busybox mount -t tmpfs -o size=$((available * 9 / 10))k,huge=never tmpfs /memory
+    busybox dd if=/dev/zero of=/memory/file bs=1M 2>/dev/null
+    echo "{TOUCHED} $((available * 9 / 10)) KiB"
+    ;;
+esac
+echo '{READY}'
+while true; do busybox sleep 1000; done
+"""
+
+
+def make(place: Path, kernel: bytes, busybox: bytes) -> None:
+    """Write `kernel` and `initrd` into a directory."""
+    place.mkdir(parents=True)
+    archive = Archive()
+    archive.add("bin", None)
+    archive.add("bin/busybox", busybox, 0o755)
+    archive.add("init", INIT.encode(), 0o755)
+    (place / "kernel").write_bytes(kernel)
+    (place / "initrd").write_bytes(archive.finish())

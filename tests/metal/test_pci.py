@@ -1,0 +1,119 @@
+"""Devices of a real host in guests under KVM: chosen, given, taken away, fought over, and given back after a crash."""
+
+from __future__ import annotations
+
+import libvirt
+
+from kvmctl.host.pci.holders import assigned
+from kvmctl.spec.xmltext import parse
+from tests.lab.waiting import until, until_said
+from tests.metal.conftest import GUEST_SECONDS, Spec
+from tests.metal.guest import COMMAND_LINE, READY
+from tests.metal.machine import Machine
+
+CARD, FUNCTION, DISK, BUS = "0000:01:00.0", "0000:01:10.0", "0000:81:00.0", "0000:00:1f.3"
+SYSTEM = "0000:00:01.0"
+MAC = "52:54:00:00:00:11"
+BUSES = COMMAND_LINE.replace(" pci=lastbus=0", "")
+"""The guest looks for devices on all buses: those that it is given are behind ports."""
+SPEC = f"""
+boot: {{kernel: /srv/guest/kernel, initrd: /srv/guest/initrd, cmdline: "{BUSES}"}}
+pci: [nvme]
+networks: [{{hostdev: "vf_of:enp1s0", mac: "{MAC}", vlan: 42}}]
+"""
+
+
+def driver(metal: Machine, address: str) -> str:
+    place = f"/sys/bus/pci/devices/{address}/driver"
+    return metal.run(["sh", "-c", f"basename $(readlink {place} || echo none)"]).stdout.strip()
+
+
+def devices(metal: Machine, vm: str) -> list[str]:
+    connection = libvirt.open(metal.outside_uri)
+    found = [address for address, _ in assigned(parse(connection.lookupByName(vm).XMLDesc(0)))]
+    connection.close()
+    return found
+
+
+def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
+    made = metal.kvmctl("pci vfs enp1s0 2 -o json").json
+    assert (made["before"], made["changed"], len(made["virtual_functions"])) == (0, True, 2)
+    said = metal.kvmctl(f"create {metal_spec('web1', SPEC)} --start").stderr
+    assert f"class: nvme is {DISK}" in said
+    assert sorted(devices(metal, "web1")) == sorted([DISK, FUNCTION])
+    log = metal.shared / "web1.log"
+    until_said(log, READY, seconds=GUEST_SECONDS)
+    for device in ("1b36:0010", "8086:10ca"):
+        assert f" {device} node" in log.read_text()
+    card = metal.run("ip link show enp1s0").stdout
+    assert f"link/ether {MAC} brd ff:ff:ff:ff:ff:ff, vlan 42" in card
+    # Only one VM can run with it; and none gets what the host needs, or a part of a group.
+    metal_spec("web2", f"pci: ['{FUNCTION}']")
+    refused = metal.kvmctl("create /shared/web2.yaml --start -o json", exit=5).json["error"]
+    assert (refused["code"], refused["reasons"][0]["code"]) == ("device-refused", "device-in-use")
+    refused = metal.kvmctl(f"pci attach web1 vda enp0s2 {BUS} -o json", exit=5).json["error"]
+    assert {reason["code"] for reason in refused["reasons"]} == {"host-needs-device", "group-not-whole"}
+    assert "/ is on vda" in str(refused["reasons"])
+    assert metal.kvmctl("pci vfs enp1s0 4 -o json", exit=5).json["error"]["code"] == "device-refused"
+    # The guest lets go of the disk, and gets it again.
+    taken = metal.kvmctl(f"pci detach web1 {DISK[5:]} -o json").json
+    assert (taken["devices"], taken["now"], taken["next_boot"]) == ([DISK], True, True)
+    assert (devices(metal, "web1"), driver(metal, DISK)) == ([FUNCTION], "nvme")
+    given = metal.kvmctl("pci attach web1 serial:kvmctl -o json").json
+    assert (given["devices"], given["changed"]) == ([DISK], True)
+    assert driver(metal, DISK) == "vfio-pci"
+    # A QEMU that dies leaves nothing behind.
+    metal.run(["sh", "-c", "kill -9 $(cat /run/libvirt/qemu/web1.pid)"])
+    until(lambda: (driver(metal, DISK), driver(metal, FUNCTION)) == ("nvme", "igbvf"), "their drivers have them again")
+    # What a crash has left with vfio-pci is given back by hand.
+    metal.run(
+        [
+            "sh",
+            "-ec",
+            f"""cd /sys/bus/pci
+            echo {DISK} >drivers/nvme/unbind
+            echo vfio-pci >devices/{DISK}/driver_override
+            echo {DISK} >drivers_probe""",
+        ]
+    )
+    assert driver(metal, DISK) == "vfio-pci"
+    assert metal.kvmctl(f"pci release {DISK} -o json").json["driver"] == "nvme"
+
+
+def test_five_of_them_each_take_one(metal: Machine, metal_spec: Spec) -> None:
+    metal.kvmctl("pci vfs enp1s0 5 --boot")
+    assert CARD in metal.run(f"cat /etc/udev/rules.d/80-kvmctl-{CARD}.rules").stdout
+    names = [f"web{number}" for number in range(1, 6)]
+    specs = [metal_spec(name, "pci: [{vf_of: enp1s0}]\nmemory: 64MiB") for name in names]
+    metal.kvmctl(f"create {' '.join(specs)}")
+    taken = [address for name in names for address in devices(metal, name)]
+    assert len(set(taken)) == len(taken) == 5
+    metal.kvmctl(f"start --paused {' '.join(names)}")
+    assert {driver(metal, address) for address in taken} == {"vfio-pci"}
+    # A guest that does not run cannot let go of anything, and that is said.
+    held = metal.kvmctl(f"pci detach web3 {devices(metal, 'web3')[0]} --timeout 8 -o json", exit=8).json["error"]
+    assert held["code"] == "device-held"
+    # A start that fails with its second device gives the first one back.
+    connection = libvirt.open(metal.outside_uri)
+    connection.lookupByName("web2").destroy()
+    [own] = devices(metal, "web2")
+    both = f"pci: ['{own}', '{taken[0]}']\nmemory: 64MiB"
+    refused = metal.kvmctl(f"create {metal_spec('web6', both)}")
+    assert "web1 has it, and runs" in refused.stderr
+    assert driver(metal, own) == "igbvf"
+    assert metal.kvmctl("start web6 -o json", exit=5).json["error"]["code"] == "device-refused"
+    try:
+        connection.lookupByName("web6").create()  # as any other tool would
+    except libvirt.libvirtError:
+        assert driver(metal, own) == "igbvf"
+    else:
+        raise AssertionError("web6 has started with a device of web1")
+    connection.close()
+    for name in names:
+        metal.run(f"virsh destroy {name}", check=False)
+    assert len(metal.kvmctl("pci vfs enp1s0 2 --no-boot -o json").json["virtual_functions"]) == 2
+    assert metal.run(["sh", "-c", "ls /etc/udev/rules.d | grep kvmctl"], check=False).stdout == ""
+    metal.kvmctl("pci vfs enp1s0 --vf 1 --mac 52:54:00:00:00:77 --vlan 7 --spoof-check off --trust on")
+    card = metal.run("ip link show enp1s0").stdout
+    assert "vf 1     link/ether 52:54:00:00:00:77 brd ff:ff:ff:ff:ff:ff, vlan 7, spoof checking off" in card
+    assert "trust on" in card
