@@ -95,7 +95,7 @@ def make(work: Path) -> None:
     (packed,) = (root / "boot").glob("vmlinuz-*")
     kernel = unpacked(packed, root)
     busybox = (root / "usr/bin/busybox").read_bytes()
-    guest.make(root / "srv/guest", kernel, busybox)
+    guest.make(root / "srv/guest", kernel, busybox, modules.order(guest.DRIVERS))
     (done / "kernel").write_bytes(kernel)
     (done / "initrd").write_bytes(_initrd(modules, busybox))
     shutil.rmtree(root / "boot")
