@@ -1,9 +1,9 @@
 """The guest in the metal machine: the machine's own kernel, and an initramfs of one busybox and one script.
 
 It says `kvmctl guest: up`, then what it is made of, and then does what `work=` on its kernel command line asks: `burn`
-keeps every CPU busy for ever, `touch` writes to all its memory once and says so, `devices` loads the drivers of a disk
-and a network card, says what it finds, and writes to the disk. Otherwise it idles. It has no power button; it ends by
-force. Emulated twice over, every instruction that it need not run counts.
+keeps every CPU busy for ever, `touch` writes to all its memory once and says so, `count` says a higher number all the
+time, `devices` loads the drivers of a disk and a network card, says what it finds, and writes to the disk. Otherwise it
+idles. It has no power button; it ends by force. Emulated twice over, every instruction that it need not run counts.
 """
 
 from __future__ import annotations
@@ -74,6 +74,9 @@ case $command_line in
     busybox mount -t tmpfs -o size=$((available * 9 / 10))k,huge=never tmpfs /memory
     busybox dd if=/dev/zero of=/memory/file bs=1M 2>/dev/null
     echo "{TOUCHED} $((available * 9 / 10)) KiB"
+    ;;
+*work=count*)
+    (number=0; while busybox sleep 0.1; do echo "kvmctl guest: count $((number += 1))"; done) &
     ;;
 *work=devices*)
     busybox mount -t devtmpfs devtmpfs /dev

@@ -2,7 +2,8 @@
 
 Software emulation offers AMD's SVM and Intel's VT-d, so that the Linux in it has a working /dev/kvm and vfio-pci. There
 are 2 NUMA nodes with a socket, an L3 cache, 2 cores and 4 threads each; a network card with 7 virtual functions near
-node 0, an NVMe disk on node 1, and the chipset's own devices, which share one IOMMU group.
+node 0, an NVMe disk on node 1, and the chipset's own devices, which share one IOMMU group. A cable leads to a second
+such machine.
 """
 
 from __future__ import annotations
@@ -25,10 +26,16 @@ KERNEL = """
 """
 """The kernel's command line: what makes it quick under emulation, beside the IOMMU."""
 
+CABLE_MAC = "52:54:00:6b:00:{number:02x}"
+"""The machine's address on the cable is 10.77.0.NUMBER: see system/usr/local/sbin/metal-devices."""
+SECOND = "systemd.hostname=metal2 systemd.machine_id=6b766d63746c40008000000000000004"
 
-def arguments() -> list[str]:
-    """As seen in the chroot in which it runs: see init.py."""
+
+def arguments(number: int, cable: int) -> list[str]:
+    """Of the first machine or the second, as seen in the chroot in which it runs: see init.py. `cable` is the open
+    socket of its end of the cable."""
     half = MEMORY_MIB // 2
+    kernel = f"{KERNEL} {SECOND}" if number == 2 else KERNEL
     return (
         f"""
         -nodefaults -display none -no-reboot -no-user-config
@@ -51,10 +58,12 @@ def arguments() -> list[str]:
         -device virtio-9p-pci,bus=pcie.0,fsdev=clone,mount_tag=clone
         -fsdev local,id=shared,path=/machine/shared,security_model=none
         -device virtio-9p-pci,bus=pcie.0,fsdev=shared,mount_tag=shared
+        -netdev socket,id=cable,fd={cable}
+        -device virtio-net-pci,bus=pcie.0,netdev=cable,mac={CABLE_MAC.format(number=number)}
         -serial file:/machine/console.log -qmp unix:/machine/qmp,server=on,wait=off
         -kernel /image/kernel -initrd /image/initrd -append
     """.split()
-        + [" ".join(KERNEL.split())]
+        + [" ".join(kernel.split())]
     )
 
 

@@ -90,6 +90,8 @@ def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     )
     until(lambda: driver(metal, DISK) == "vfio-pci", "vfio-pci has it")
     metal.kvmctl(f"pci reserve {DISK} --remove --install")
+    [check] = [check for check in metal.kvmctl("host check -o json").json if check["name"] == "devices"]
+    assert (check["verdict"], check["fix"]) == ("warning", f"kvmctl pci release {DISK}")
     assert metal.kvmctl(f"pci release {DISK} -o json").json["driver"] == "nvme"
 
 

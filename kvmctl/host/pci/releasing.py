@@ -11,7 +11,9 @@ from kvmctl.host import machine
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
 from kvmctl.host.machine import ROOT
+from kvmctl.host.pci.holders import held
 from kvmctl.host.pci.inventory import inventory
+from kvmctl.host.pci.reserving import reserved_here
 from kvmctl.plan.pci.find import find
 
 if TYPE_CHECKING:
@@ -39,6 +41,19 @@ def release(host: Host, word: str) -> dict[str, Any]:
         if machine.is_local(host.target) and host.target.uri.startswith("qemu"):
             reprobe(address)
     return _answer(inventory(host), address, changed=stuck)
+
+
+def left_over(host: Host, system: Path = ROOT) -> tuple[str, ...]:
+    """Devices of this machine that vfio-pci has, and neither a VM nor `pci reserve`, nor whoever gives them by hand."""
+    found = {path.name for path in (system / PCI / "drivers/vfio-pci").glob("????:??:??.?")}
+    if not found:
+        return ()
+    kept = {
+        address
+        for address, holders in held(host).devices.items()
+        if any(holder.running or not holder.managed for holder in holders)
+    }
+    return tuple(sorted(found - kept - set(reserved_here(system))))
 
 
 def _answer(known: Inventory, address: str, *, changed: bool) -> dict[str, Any]:

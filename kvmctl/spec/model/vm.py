@@ -48,6 +48,7 @@ class Features:
     apic: bool | None = through(Flag("apic"), BOOLEAN, "Interrupt controller of PCs; left out, it is on for x86.")
     pae: bool | None = through(Flag("pae"), BOOLEAN, "More than 4GiB for 32-bit guests.")
     smm: bool | None = scalar("smm/@state", ON_OFF, "System management mode.")
+    hidden: bool | None = scalar("kvm/hidden/@state", ON_OFF, "Do not tell the guest of KVM, for drivers that mind.")
     hyperv: Hyperv | None = nested("hyperv", Hyperv, "Enlightenments for Windows.")
 
 
