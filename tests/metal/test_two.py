@@ -12,9 +12,10 @@ import pytest
 
 from tests.lab.waiting import until, until_said
 from tests.metal.conftest import GUEST_SECONDS, Spec
-from tests.metal.guest import READY
+from tests.metal.guest import COMMAND_LINE, READY
 from tests.metal.machine import Machine
 from tests.metal.seen import look
+from tests.metal.test_pci import FUNCTION, driver
 
 FIRST, SECOND = "qemu+tcp://metal/system", "qemu+tcp://metal2/system"
 COUNT = re.compile(r"count (\d+)\r?\n")
@@ -22,6 +23,12 @@ SPEC = """
 cpu: {count: 2, pin: auto, placement: {policy: compact, threads: siblings}}
 memory: {size: 192MiB, hugepages: 2MiB}
 numa: {mode: strict}
+"""
+MAC = "52:54:00:00:00:22"
+ON_ALL_BUSES = COMMAND_LINE.replace("pci=lastbus=0", "work=count")
+WITH_CARD = f"""
+boot: {{kernel: /srv/guest/kernel, initrd: /srv/guest/initrd, cmdline: "{ON_ALL_BUSES}"}}
+networks: [{{hostdev: "vf_of:enp1s0", mac: "{MAC}"}}]
 """
 PAGES = "host hugepages --size 2MiB --node 1 --count 128"
 
@@ -89,6 +96,22 @@ def test_there_and_back(metal: Machine, second: Machine, metal_spec: Spec) -> No
     back = moved(second, f"migrate web1 {FIRST} --postcopy")
     assert (back["state"], where("web1", metal, second)) == ("running", ["metal"])
     assert any("over" in decision for decision in (*back["decisions"], *back["means"]))
+
+
+def test_a_virtual_function_goes_along(metal: Machine, second: Machine, metal_spec: Spec) -> None:
+    """The guest lets go of it, and gets the like of it there; where there is none it stays, and keeps it."""
+    metal.kvmctl("pci vfs enp1s0 1")
+    metal.kvmctl(f"create {metal_spec('web1', WITH_CARD)} --start")
+    until_said(metal.shared / "web1.log", READY, seconds=GUEST_SECONDS)
+    refused = metal.kvmctl(f"migrate web1 {SECOND} -o json", exit=5).json["error"]
+    assert [reason["code"] for reason in refused["reasons"]] == ["host-device"]
+    second.kvmctl("pci vfs enp1s0 2")
+    there = moved(metal, f"migrate web1 {SECOND}")
+    assert (there["state"], where("web1", metal, second)) == ("running", ["metal2"])
+    assert f"plugged in {FUNCTION} of {SECOND}" in str(there["notes"])
+    assert (driver(metal, FUNCTION), driver(second, FUNCTION)) == ("igbvf", "vfio-pci")
+    assert f"link/ether {MAC}" in second.run("ip link show enp1s0").stdout
+    goes_on(second)
 
 
 def test_a_target_that_dies(metal: Machine, second: Machine, metal_spec: Spec) -> None:

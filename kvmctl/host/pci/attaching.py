@@ -100,11 +100,11 @@ def detach(
     if not dry_run:
         for address in addresses:
             work.check()
-            if found.running is not None and _of(found.running, address) is not None:
-                _release(found.domain, address, work)
-            if found.definition is not None and _of(found.definition, address) is not None:
+            if found.running is not None and device_of(found.running, address) is not None:
+                release(found.domain, address, work)
+            if found.definition is not None and device_of(found.definition, address) is not None:
                 with translated(vm=found.name, doing=f"take {address} from its definition"):
-                    found.domain.detachDeviceFlags(_text(_of(found.definition, address)), CONFIG)
+                    found.domain.detachDeviceFlags(_text(device_of(found.definition, address)), CONFIG)
     return _answer(host, found, addresses, changed=True, notes=[], dry_run=dry_run)
 
 
@@ -142,7 +142,7 @@ def _element(address: str, *, mac: str | None, vlan: int | None, card: bool) -> 
 def _attach_one(found: Configurations, element: Element, address: str, undo: Undo) -> None:
     text = render(element)
     for flag, document in ((LIVE, found.running), (CONFIG, found.definition)):
-        if document is None or _of(document, address) is not None:
+        if document is None or device_of(document, address) is not None:
             continue
         with translated(vm=found.name, doing=f"give it {address}"):
             try:
@@ -157,12 +157,12 @@ def _attach_one(found: Configurations, element: Element, address: str, undo: Und
 def _taking_back(domain: libvirt.virDomain, address: str, flag: int) -> Callable[[], None]:
     def take_back() -> None:
         document = _read(domain, flag)
-        device = _of(document, address)
+        device = device_of(document, address)
         if device is None:
             return
         domain.detachDeviceFlags(_text(device), flag)
         ends = time.monotonic() + UNDO_SECONDS
-        while flag == LIVE and _of(_read(domain, flag), address) is not None:
+        while flag == LIVE and device_of(_read(domain, flag), address) is not None:
             if time.monotonic() > ends:
                 raise TimedOut("device-held", f"the guest holds on to {address}")
             time.sleep(GLANCE)
@@ -199,14 +199,14 @@ def _own(found: Configurations, words: Sequence[str], known: Inventory) -> list[
     return list(dict.fromkeys(addresses))
 
 
-def _release(domain: libvirt.virDomain, address: str, work: Work) -> None:
+def release(domain: libvirt.virDomain, address: str, work: Work) -> None:
     """Ask the guest for a device, and wait until it has let go of it."""
     name = domain.name()
-    device = _of(_read(domain, LIVE), address)
+    device = device_of(_read(domain, LIVE), address)
     with translated(vm=name, doing=f"take {address} from it"):
         if device is not None:
             domain.detachDeviceFlags(_text(device), LIVE)
-        while domain.isActive() and _of(_read(domain, LIVE), address) is not None:
+        while domain.isActive() and device_of(_read(domain, LIVE), address) is not None:
             try:
                 work.check()
             except KvmctlError as problem:
@@ -223,7 +223,7 @@ def _read(domain: libvirt.virDomain, flag: int) -> Element:
     return parse(domain.XMLDesc(READ if flag == CONFIG else 0))
 
 
-def _of(document: Element | None, address: str) -> Element | None:
+def device_of(document: Element | None, address: str) -> Element | None:
     """The device of a domain that is this one of the host."""
     if document is None:
         return None
