@@ -7,7 +7,7 @@ import pytest
 from kvmctl.errors import Refused
 from kvmctl.plan.pci.addressed import addressed
 from kvmctl.spec.declare import write
-from kvmctl.spec.model.pci import Pci, has_assigned, is_assigned, selector
+from kvmctl.spec.model.pci import Pci, has_assigned, is_assigned, name_of, selector
 from kvmctl.spec.xmlio import vm_of
 from kvmctl.spec.xmltext import canonical, parse
 
@@ -37,6 +37,7 @@ def test_what_the_keys_do_not_tell_is_left_alone(model: str, more: str) -> None:
     assert hostdev is not None
     assert not is_assigned(hostdev)
     assert has_assigned(document)
+    assert name_of(hostdev) == UUID
 
 
 def test_words() -> None:

@@ -44,16 +44,20 @@ MDEV = Kind(
 )
 
 
+def named(device: Element) -> str | None:
+    """The UUID of a `<hostdev>` that is an mdev of any model; None for all others."""
+    node = find(device, ("source", "address")) if device.get("type") == "mdev" else None
+    return node.get("uuid", "").lower() if node is not None else None
+
+
 class Mediated:
     """The UUID below `<source>`, in a `<hostdev>` of that type. A type alone has no place there."""
 
     steps = ("source", "address")
 
     def get(self, element: Element) -> str | None:
-        node = find(element, self.steps)
-        uuid = "" if node is None else node.get("uuid", "")
-        ours = element.get("type") == "mdev" and element.get("model") == MODEL
-        return uuid.lower() if ours and is_uuid(uuid) else None
+        uuid = named(element) if element.get("model") == MODEL else None
+        return uuid if uuid and is_uuid(uuid) else None
 
     def put(self, element: Element, value: str | None) -> None:
         if value is None:
@@ -75,5 +79,4 @@ def is_mediated(element: Element) -> bool:
 
 def mediated(domain: Element) -> list[str]:
     """The UUIDs of all mdevs that a domain has, of any model."""
-    found = domain.iterfind("devices/hostdev[@type='mdev']/source/address[@uuid]")
-    return [address.get("uuid", "").lower() for address in found]
+    return [uuid for device in domain.iterfind("devices/hostdev") if (uuid := named(device))]

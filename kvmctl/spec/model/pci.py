@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from kvmctl.spec.declare import beside, group, scalar, through
 from kvmctl.spec.kinds import BOOLEAN, LINE, PATH, Kind, choice, integer, pattern
 from kvmctl.spec.lenses import Scalar, find, prune, require
-from kvmctl.spec.model.mdev import MDEV, Mediated, is_mediated, is_uuid, mediated
+from kvmctl.spec.model.mdev import MDEV, Mediated, is_mediated, is_uuid, mediated, named
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -253,4 +253,4 @@ def has_assigned(domain: Element) -> bool:
 
 def name_of(element: Element) -> str | None:
     """The address of the device that an element is for; of an mdev its UUID."""
-    return Address().get(element) or Mediated().get(element)
+    return Address().get(element) or named(element)
