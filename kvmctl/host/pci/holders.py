@@ -14,6 +14,7 @@ from kvmctl.host.library import libvirt
 from kvmctl.host.reading import pci_address
 from kvmctl.host.tenants import definition
 from kvmctl.plan.pci.facts import Holder
+from kvmctl.spec.model.mdev import mediated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,8 +65,7 @@ def add(found: Held, xml: Element, *, running: bool) -> None:
     for address in _by_arguments(xml):
         through = "by arguments of its QEMU"
         found.devices[address].append(Holder(vm=name, uuid=uuid, running=running, managed=False, through=through))
-    for source in xml.iterfind("devices/hostdev[@type='mdev']/source/address"):
-        mdev = source.get("uuid", "").lower()
+    for mdev in mediated(xml):
         found.mdevs[mdev].append(Holder(vm=name, uuid=uuid, running=running, through=f"mdev {mdev}"))
     for disk in xml.iterfind("devices/disk[@type='block']/source"):
         found.disks[os.path.basename(os.path.realpath(disk.get("dev", "")))].append(name)
@@ -81,6 +81,11 @@ def assigned(xml: Element) -> Iterator[tuple[str, bool]]:
             source = device.find("source")
             managed = device.get("managed") or (source.get("managed") if source is not None else None)
             yield pci_address(address), managed == "yes"
+
+
+def names(xml: Element) -> list[str]:
+    """All that a domain has, by address, and of mdevs by UUID."""
+    return [*(address for address, _ in assigned(xml)), *mediated(xml)]
 
 
 def _by_arguments(xml: Element) -> Iterator[str]:

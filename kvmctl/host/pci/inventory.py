@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from kvmctl.plan.pci.needs import needs
 if TYPE_CHECKING:
     from kvmctl.host.connection import Host
     from kvmctl.host.pci.holders import Held
-    from kvmctl.plan.pci.facts import Device
+    from kvmctl.plan.pci.facts import Device, Holder, Mdev
     from kvmctl.plan.pci.system import System
 
 
@@ -31,11 +32,11 @@ def inventory(host: Host) -> Inventory:
     with translated(doing="look at its devices", host=host.name):
         described = nodes.described(host, nodes.PCI | nodes.NET | nodes.STORAGE | nodes.MDEV)
         told = nodes.devices_of(described or {})
+        mdevs = nodes.mdevs(host, described or {})
         held = holders.held(host)
-    for uuid, address in nodes.mdevs_of(described or {}).items():
-        held.devices[address] += held.mdevs.get(uuid, [])
     if _is_here(host):
-        return _here(host, told, held)
+        return _here(host, told, held, {**sysfs.mdevs(), **mdevs})
+    _hold_parents(held, mdevs)
     if described is None:
         raise Refused(
             "not-supported",
@@ -52,8 +53,9 @@ def inventory(host: Host) -> Inventory:
         host=host.name,
         devices=told,
         needs={address: tuple(each) for address, each in found.items()},
-        holders={address: tuple(each) for address, each in held.devices.items()},
+        holders=_holders(held),
         iommu=Iommu(enabled=grouped if told else None),
+        mdevs=mdevs,
         local=False,
         missing=(
             f"only libvirt was asked: whatever carries a disk or a network interface of {host.name} counts as needed",
@@ -67,7 +69,7 @@ def _is_here(host: Host) -> bool:
     return plain and machine.is_local(host.target) and host.target.uri.startswith("qemu")
 
 
-def _here(host: Host, told: dict[str, Device], held: Held) -> Inventory:
+def _here(host: Host, told: dict[str, Device], held: Held, mdevs: dict[str, Mdev]) -> Inventory:
     """What is known of this machine: the kernel's facts, with the names that libvirt has for them."""
     seen = sysfs.devices()
     for address, device in told.items():
@@ -78,10 +80,7 @@ def _here(host: Host, told: dict[str, Device], held: Held) -> Inventory:
                 product_name=device.product_name,
                 serial=seen[address].serial or device.serial,
             )
-    for uuid, each in held.mdevs.items():
-        address = sysfs.carrier(machine.ROOT / "sys/bus/mdev/devices" / uuid)
-        if address and not any(holder in held.devices[address] for holder in each):
-            held.devices[address] += each
+    _hold_parents(held, mdevs)
     server = os.environ.get("SSH_CONNECTION", "").split()[2:3]
     running = {address for address, each in held.devices.items() if any(holder.running for holder in each)}
     known = uses.system_of(seen, connection=server[0] if server else "", running=running)
@@ -91,9 +90,20 @@ def _here(host: Host, told: dict[str, Device], held: Held) -> Inventory:
         devices=seen,
         needs=needs(system, seen),
         missing=() if os.geteuid() == 0 else ("only root sees all that is used: disks that may be count as needed",),
-        holders={address: tuple(each) for address, each in held.devices.items()},
+        holders=_holders(held),
+        mdevs=mdevs,
         iommu=iommu(own=host.embedded or host.target.uri.partition("?")[0].endswith("/session")),
     )
+
+
+def _hold_parents(held: Held, mdevs: Mapping[str, Mdev]) -> None:
+    """Who has an mdev has a part of its device."""
+    for uuid, mdev in mdevs.items():
+        held.devices[mdev.parent] += held.mdevs.get(uuid, ())
+
+
+def _holders(held: Held) -> dict[str, tuple[Holder, ...]]:
+    return {name: tuple(each) for name, each in (*held.devices.items(), *held.mdevs.items())}
 
 
 def _with_vms(system: System, held: Held) -> System:

@@ -13,6 +13,7 @@ from kvmctl.host.library import libvirt
 from kvmctl.host.machine import ROOT
 from kvmctl.host.pci.holders import held
 from kvmctl.host.pci.inventory import inventory
+from kvmctl.host.pci.nodes import name_of
 from kvmctl.host.pci.reserving import reserved_here
 from kvmctl.plan.pci.find import find
 
@@ -69,10 +70,9 @@ def _answer(known: Inventory, address: str, *, changed: bool) -> dict[str, Any]:
 
 def _reattach(host: Host, address: str) -> None:
     """By libvirt, which also forgets that it had taken it."""
-    name = f"pci_{address.replace(':', '_').replace('.', '_')}"
     with translated(doing=f"give {address} back to its driver", host=host.name):
         try:
-            host.conn.nodeDeviceLookupByName(name).reAttach()
+            host.conn.nodeDeviceLookupByName(name_of(address)).reAttach()
         except libvirt.libvirtError as problem:
             if problem.get_error_code() not in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_NO_NODE_DEVICE):
                 raise
