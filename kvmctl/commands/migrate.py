@@ -83,6 +83,10 @@ def migrate(app: App, /, vms: tuple[str, ...], destination: str | None, **option
     same image below; else both become one. Memory goes when the disks are in sync. A CD is copied too if HOST has no
     such file, and so are the disks of a stopped VM, through the machine that runs kvmctl. The disks here are kept.
 
+    A network device of the host goes along: the guest is asked to let go of it, and gets the like of it on HOST, a free
+    one with the same vendor and product. A team of it and a virtio card (team: in the spec) keeps the guest on the
+    network meanwhile. Where the move fails it has its own device again. Other devices have to be detached before.
+
     Memory is sent as it is, so over a network that is not private either --tls or --insecure is needed. Whether disks
     are shared is found out by looking from both hosts; where that cannot be, --unsafe takes your word for it.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from typing import Any
 
+from tests.environment import PATH
 from tests.metal.conftest import Kvmctl
 from tests.metal.machine import Machine
 
@@ -49,8 +52,11 @@ def test_the_host_itself(metal: Machine) -> None:
     assert "✗ the host needs" in text
     assert f"--force-host-device {system['address']}" in text
     # A file system in another mount namespace is one, too.
-    metal.run(["sh", "-c", "mkfs.ext4 -q /dev/nvme0n1 && unshare -m sh -c 'mount /dev/nvme0n1 /mnt; sleep 1000' &"])
-    metal.run(["sh", "-c", "until grep -q nvme0n1 /proc/[0-9]*/mountinfo; do sleep 0.1; done"])
+    disk = str(metal.directory / "nvme")
+    subprocess.run(["mkfs.ext4", "-q", "-F", disk], env={**os.environ, "PATH": PATH}, check=True)
+    hidden_mount = "blockdev --flushbufs /dev/nvme0n1; unshare -m sh -c 'mount /dev/nvme0n1 /mnt; sleep 1000' &"
+    metal.run(["sh", "-c", hidden_mount])
+    metal.run(["timeout", "60", "sh", "-c", "until grep -q nvme0n1 /proc/[0-9]*/mountinfo; do sleep 0.1; done"])
     hidden = metal.kvmctl(f"pci show {DISK} -o json").json
     metal.run("pkill -f 'sleep 1000'", check=False)
     assert (hidden["verdict"], hidden["used_by"][0]["reason"]) == ("needed", "/mnt is on nvme0n1")

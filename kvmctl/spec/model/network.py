@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+from xml.etree.ElementTree import Element, SubElement
 
 from kvmctl.spec.declare import group, nested, scalar, through
 from kvmctl.spec.kinds import BOOLEAN, MAC, NAME, SIZE, Kind, choice, integer, pattern
-from kvmctl.spec.lenses import Always, Case, Scalar
+from kvmctl.spec.lenses import Always, Case, Scalar, require
 from kvmctl.spec.model.pci import Address, in_full, is_function, selector
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
 
 TYPES = ("network", "bridge", "user", "hostdev")
 BRIDGE = pattern("a network interface of Linux", r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}", "br0")
@@ -36,6 +34,9 @@ CARD = Kind(
     parse=_card,
     load=in_full,
 )
+TEAM = pattern("a name of letters, digits, _ and -", r"[A-Za-z0-9_-]{1,64}", "lan")
+OWN = "ua-"
+"""What libvirt has before an alias that is not of its own making."""
 MOST = 2**41
 
 
@@ -67,6 +68,31 @@ RATE = Kind(
 def is_known(element: Element) -> bool:
     """An interface of a type that this model covers."""
     return is_function(element) if element.get("type") == "hostdev" else element.get("type") in TYPES
+
+
+class Team:
+    """`<teaming>`: the card that stays has the team's name as its alias, the one that comes and goes names it."""
+
+    def get(self, element: Element) -> str | None:
+        teaming, alias = element.find("teaming"), element.find("alias")
+        if teaming is None:
+            return None
+        if is_function(element):
+            name = teaming.get("persistent") if teaming.get("type") == "transient" else None
+        else:
+            name = alias.get("name") if alias is not None and teaming.get("type") == "persistent" else None
+        return name.removeprefix(OWN) if name and name.startswith(OWN) else None
+
+    def put(self, element: Element, value: str | None) -> None:
+        for old in element.findall("teaming"):
+            element.remove(old)
+        if value is None:
+            return
+        if is_function(element):
+            SubElement(element, "teaming", {"type": "transient", "persistent": OWN + value})
+        else:
+            require(element, ("alias",)).set("name", OWN + value)
+            SubElement(element, "teaming", {"type": "persistent"})
 
 
 @group
@@ -106,6 +132,11 @@ class Network:
     link: str | None = scalar("link/@state", choice("up", "down"), "Whether the cable is plugged in.")
     boot_order: int | None = scalar("boot/@order", integer(1, 1000), "Place in the boot order, instead of boot:.")
     vlan: int | None = scalar("vlan/tag/@id", integer(1, 4094), "VLAN that a virtual function is in.")
+    team: str | None = through(
+        Team(),
+        TEAM,
+        "A virtual function and a virtio card with one MAC address: for the guest one card that can migrate.",
+    )
     limits: Limits | None = nested("bandwidth", Limits, "Limits by second.")
 
     def check(self) -> Iterator[tuple[str, str, str]]:
@@ -120,5 +151,25 @@ class Network:
         for name in ("model", "mtu", "link", "limits"):
             if self.hostdev and getattr(self, name):
                 yield name, f"a virtual function has no {name} of its own", "leave it out"
+        if self.team and not self.mac:
+            yield "team", "the cards of a team have one MAC address, and it is missing here", "write mac: on both"
+        if self.team and self.model not in (None, "virtio"):
+            yield "model", "the card of a team that stays is one of virtio", "leave it out"
         if self.vlan and self.user:
             yield "vlan", "user mode knows no VLANs", "leave it out"
+
+
+def name_of(card: Network) -> tuple[str, bool] | None:
+    """What a card is known again by."""
+    return (card.mac, bool(card.hostdev)) if card.mac else None
+
+
+def check_teams(cards: Sequence[Network]) -> Iterator[tuple[str, str, str]]:
+    """A team is two cards: one that stays, and one that is given to the guest."""
+    for index, card in enumerate(cards):
+        team = [other for other in cards if card.team and other.team == card.team]
+        if not team or team[0] is not card:
+            continue
+        if sorted(bool(other.hostdev) for other in team) != [False, True] or len({other.mac for other in team}) != 1:
+            hint = "give team: to one card with hostdev: and to one on a network or bridge, with one mac:"
+            yield f"networks[{index}].team", f"'{card.team}' is no pair of cards with one MAC address", hint

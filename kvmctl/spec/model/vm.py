@@ -93,7 +93,7 @@ class Vm:
         "devices/disk", disk.Cdrom, "CD-ROM drives.", key=lambda item: item.name, when=disk.is_cdrom, one=True
     )
     networks: tuple[network.Network, ...] = listed(
-        "devices/interface", network.Network, "Network cards.", key=lambda item: item.mac, when=network.is_known
+        "devices/interface", network.Network, "Network cards.", key=network.name_of, when=network.is_known
     )
     pci: tuple[Pci, ...] = listed(
         "devices/hostdev",
@@ -197,8 +197,9 @@ class Vm:
                 elif item.name:
                     seen[item.name] = f"{kind}[{index}]"
         for index, card in enumerate(self.networks):
-            if card.mac and card.mac in {other.mac for other in self.networks[:index]}:
+            if card.mac and card.mac in {other.mac for other in self.networks[:index] if not card.team}:
                 yield f"networks[{index}].mac", f"the MAC address {card.mac} is given twice", "give each card its own"
+        yield from network.check_teams(self.networks)
         yield from _devices_twice(self)
         devices: list[Any] = [*self.disks, *self.cdrom, *self.networks, *self.pci, *self.usb]
         orders = [device.boot_order for device in devices if device.boot_order]
