@@ -52,8 +52,8 @@ def test_the_host_itself(metal: Machine) -> None:
     assert "✗ the host needs" in text
     assert f"--force-host-device {system['address']}" in text
     # A file system in another mount namespace is one, too.
-    disk = str(metal.directory / "nvme")
-    subprocess.run(["mkfs.ext4", "-q", "-F", disk], env={**os.environ, "PATH": PATH}, check=True)
+    file = str(metal.directory / "nvme")
+    subprocess.run(["mkfs.ext4", "-q", "-F", file], env={**os.environ, "PATH": PATH}, check=True)
     hidden_mount = "blockdev --flushbufs /dev/nvme0n1; unshare -m sh -c 'mount /dev/nvme0n1 /mnt; sleep 1000' &"
     metal.run(["sh", "-c", hidden_mount])
     metal.run(["timeout", "60", "sh", "-c", "until grep -q nvme0n1 /proc/[0-9]*/mountinfo; do sleep 0.1; done"])
