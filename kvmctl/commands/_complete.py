@@ -101,16 +101,27 @@ def template_names(ctx: click.Context, parameter: click.Parameter, incomplete: s
 
 def pci_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Addresses, interfaces and disks of the host's PCI devices."""
+    return _found_devices(ctx, incomplete, _pci_devices)
+
+
+def usb_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The host's USB devices by port and by vendor:product."""
+    return _found_devices(ctx, incomplete, _usb_devices)
+
+
+def _found_devices(
+    ctx: click.Context, incomplete: str, ask: Callable[[Target], list[tuple[str, str]]]
+) -> list[CompletionItem]:
     from kvmctl.app import App
 
     app = ctx.find_object(App)
     if app is None:
         return []
-    found = sorted(_within_limit(app, lambda: _devices(app.target())))
+    found = sorted(_within_limit(app, lambda: ask(app.target())))
     return [CompletionItem(name, help=what) for name, what in found if name.startswith(incomplete)][:MOST]
 
 
-def _devices(target: Target) -> list[tuple[str, str]]:
+def _pci_devices(target: Target) -> list[tuple[str, str]]:
     """What devices can be called, with what each is; bridges are no choice. Of this machine without asking libvirt."""
     from kvmctl.host import machine
     from kvmctl.host.pci import nodes, sysfs
@@ -130,6 +141,27 @@ def _devices(target: Target) -> list[tuple[str, str]]:
         for device in found.values()
         if not is_board(device)
         for name in (device.address, *names_of(device))
+    ]
+
+
+def _usb_devices(target: Target) -> list[tuple[str, str]]:
+    """What they can be called, with what each is; hubs are no choice. Of this machine without asking libvirt."""
+    from kvmctl.host import machine
+    from kvmctl.host.pci.nodes import described
+    from kvmctl.host.usb import nodes, sysfs
+
+    if machine.is_local(target) and target.uri.startswith("qemu"):
+        found = sysfs.devices()
+    else:
+        from kvmctl.host.connection import connect
+
+        with connect(target, timeout=LIMIT, readonly=True) as host:
+            found = nodes.devices_of(described(host, nodes.KINDS) or {})
+    return [
+        (name, device.product_name or device.ids)
+        for device in found.values()
+        if not device.is_hub
+        for name in (device.port, device.ids)
     ]
 
 

@@ -35,7 +35,9 @@ def force_option() -> Decorator:
 
 
 def force_device_option() -> Decorator:
-    """--force-host-device of all that gives devices to VMs; the function gets addresses in full, `forced`."""
+    """--force-host-device of all that gives devices to VMs; the function gets PCI addresses in full and USB ports,
+    `forced`.
+    """
     return click.option(
         "--force-host-device",
         "forced",
@@ -50,8 +52,9 @@ def _addresses(ctx: click.Context, parameter: click.Parameter, value: Sequence[s
     if not value:
         return ()
     from kvmctl.spec.model.pci import in_full
+    from kvmctl.spec.model.usb import is_port
 
-    return tuple(read("--force-host-device", in_full, text) or "" for text in value)
+    return tuple(text if is_port(text) else read("--force-host-device", in_full, text) or "" for text in value)
 
 
 def read(option: str, parse: Callable[[str], Value], text: str | None) -> Value | None:

@@ -133,7 +133,8 @@ def repaired(value: Any) -> Any:
     if isinstance(value, Network):
         return network(value)
     if isinstance(value, Usb):
-        return replace(value, vendor=value.vendor or "046d", product=value.product or "c52b", device=value.bus)
+        value = replace(value, which=None, port=None, device=value.bus)
+        return replace(value, vendor=value.vendor or "046d", product=value.product or "c52b")
     if isinstance(value, Pci):
         wanted = {name: None for name in CHOOSING if name != "address"}
         return replace(value, **wanted, product=None, count=None, address=value.address or "0000:3b:00.0")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,14 @@ from kvmctl.errors import SpecError
 from kvmctl.plan.facts import HostFacts, Pool
 from kvmctl.plan.pci.choose import Taste, choose, has_devices
 from kvmctl.plan.resolve import resolve
+from kvmctl.plan.usb import choose as usb
 from kvmctl.spec.declare import declarations, walk
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.nodes import plain, read_nodes
 from kvmctl.spec.xmlio import domain_of
 from kvmctl.spec.xmltext import render
 from tests.plan.pci.world import device, host
+from tests.plan.usb.world import bus, stick
 
 CASES = Path(__file__).parent.parent / "cases"
 GOOD = sorted(CASES.glob("*.yaml"))
@@ -45,6 +48,11 @@ DEVICES = host(
     device("0000:84:00.0", "nvme", group=8, numa_node=0, serial="SN-4"),
     device("0000:85:00.0", "nvme", group=9, numa_node=0, serial="SN-5"),
 )
+STICKS = bus(
+    stick("1-1.4", number=9, ids="0951:1666"),
+    stick("2-1", number=3, ids="0403:6001"),
+    stick("2-2", number=4, ids="0403:6001"),
+)
 
 
 def name(path: Path) -> str:
@@ -54,6 +62,7 @@ def name(path: Path) -> str:
 def settled(path: Path) -> Vm:
     """The VM with the devices that it gets on a host of some."""
     vm = load(str(path))
+    vm = replace(vm, usb=usb.choose(STICKS, vm.usb, start=False).entries)
     return (
         choose(vm, DEVICES, Taste(nodes=frozenset({1}), aliases={"fast0": "serial:SN-4"})).vm if has_devices(vm) else vm
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvmctl.commands._complete import pci_devices, vm_names
+from kvmctl.commands._devices import given
 from kvmctl.commands._options import force_device_option, read
 from kvmctl.commands._vms import each
 from kvmctl.commands._when import check_when, when_options
@@ -83,12 +84,5 @@ def attach(
         app,
         [vm],
         lambda host, name, work: give(host, name, devices, work, forced=forced, mac=mac, vlan=vlan, **options),
-        sentence=_sentence,
+        sentence=given,
     )
-
-
-def _sentence(item: dict[str, Any]) -> str:
-    names = ", ".join(item["devices"])
-    verb = "would have" if item["dry_run"] else "has" if item["changed"] else "has had"
-    when = "" if item["now"] else ", from its next boot on"
-    return "\n".join([f"{item['name']}: {verb} {names}{when}", *(f"  {note}" for note in item["notes"])])

@@ -19,12 +19,14 @@ from kvmctl.plan.pci.hindrances import hindrances, is_bound
 if TYPE_CHECKING:
     from kvmctl.plan.migration.finding import Finding
     from kvmctl.plan.pci.facts import Device, Inventory
+    from kvmctl.plan.pci.hindrances import Hindrance, Uses
 
 FORCE = "host-needs-device"
 HINTS = {
     "device-gone": "look at the slot; echo 1 >/sys/bus/pci/rescan finds it again when it is back",
     "device-board": "assign what is behind it, or another device: kvmctl pci list --free",
     "device-in-use": "detach it there first, or stop that VM",
+    "device-hub": "assign what is plugged into it: kvmctl usb list",
     "vfs-in-use": "detach that function first, or stop that VM",
 }
 
@@ -43,12 +45,12 @@ def check(
     `forced` are those that it may take from the host all the same; for `roms` it has the option ROM as a file.
     """
     wanted = list(dict.fromkeys(addresses))
-    found = [*_twice(addresses), *host(inventory, wanted, memory)] if wanted else []
+    found = [*twice(addresses), *host(inventory, wanted, memory)] if wanted else []
     for address in wanted:
         if address not in inventory.devices:
             found.append(_missing(inventory, address))
             continue
-        found += _device(inventory, address, uuid, forced)
+        found += of_one(inventory, address, hindrances(inventory, address, uuid=uuid), uuid=uuid, forced=forced)
         found += functions(inventory, inventory.devices[address], wanted)
         if not any(finding.verdict == "blocker" and finding.subject == address for finding in found):
             found += traps(inventory, inventory.devices[address], roms)
@@ -78,7 +80,7 @@ def refusal(findings: Iterable[Finding], *, vm: str = "") -> KvmctlError | None:
     )
 
 
-def _twice(addresses: Sequence[str]) -> Iterator[Finding]:
+def twice(addresses: Sequence[str]) -> Iterator[Finding]:
     for address, times in Counter(addresses).items():
         if times > 1:
             yield blocker("device-twice", f"{address} is named {times} times", "name it once", subject=address)
@@ -89,8 +91,11 @@ def _missing(inventory: Inventory, address: str) -> Finding:
     return blocker("device-missing", what, "kvmctl pci list shows which there are", subject=address)
 
 
-def _device(inventory: Inventory, address: str, uuid: str, forced: Collection[str]) -> Iterator[Finding]:
-    against = list(hindrances(inventory, address, uuid=uuid))
+def of_one(
+    inventory: Uses, address: str, found: Iterable[Hindrance], *, uuid: str, forced: Collection[str]
+) -> Iterator[Finding]:
+    """What is to be said of a device of any bus, of which this was found, and of who has it."""
+    against = list(found)
     for hindrance in against:
         if hindrance.code != FORCE:
             what = f"{address} cannot be given away: {hindrance.reason}"
