@@ -85,7 +85,7 @@ class NotFound(KvmctlError):
         "host-not-found": "The configuration has no host of that name.",
         "network-not-found": "The host has no network of that name.",
         "pool-not-found": "The host has no storage pool of that name.",
-        "device-not-found": "The host has no PCI or USB device of that address or name.",
+        "device-not-found": "The host has no PCI or USB device that is called so, or no mdev of that type or UUID.",
         "node-not-found": "The host has no NUMA node of that number.",
         "no-console": "The VM has no serial console to connect to.",
     }
@@ -205,6 +205,7 @@ def _told(reason: dict[str, str]) -> Iterator[str]:
 class Conflict(KvmctlError):
     exit_code = 6
     codes: ClassVar[dict[str, str]] = {
+        "mdev-exists": "A mediated device of that UUID exists already, of another type or device.",
         "vm-exists": "A VM of that name or UUID exists already.",
         "disk-exists": "A file or volume stands where a new disk was to be made.",
         "file-exists": "A file that would be written exists already.",

@@ -18,6 +18,7 @@ from kvmctl.cli import root
 from kvmctl.commands import REGISTRY, SECTIONS
 from kvmctl.commands.host import REGISTRY as HOST_REGISTRY
 from kvmctl.commands.pci import REGISTRY as PCI_REGISTRY
+from kvmctl.commands.pci.mdev import REGISTRY as MDEV_REGISTRY
 from kvmctl.commands.pin import REGISTRY as PIN_REGISTRY
 from kvmctl.commands.usb import REGISTRY as USB_REGISTRY
 from kvmctl.lazy import LazyGroup
@@ -26,7 +27,13 @@ from tests.conftest import InProcess
 from tests.environment import ROOT
 
 GENERATED = generated()
-GROUPS = {"host": HOST_REGISTRY, "pci": PCI_REGISTRY, "pin": PIN_REGISTRY, "usb": USB_REGISTRY}
+GROUPS = {
+    "host": HOST_REGISTRY,
+    "pci": PCI_REGISTRY,
+    "pci mdev": MDEV_REGISTRY,
+    "pin": PIN_REGISTRY,
+    "usb": USB_REGISTRY,
+}
 PAGES = sorted(name for name in GENERATED if name.startswith("man/"))
 SOURCES = sorted((ROOT / "kvmctl").rglob("*.py"))
 README = (ROOT / "README.md").read_text()
@@ -44,8 +51,11 @@ def test_nothing_else_lies_beside_them(folder: str) -> None:
 
 
 def test_every_command_has_a_page() -> None:
-    commands = [*REGISTRY, *(f"{group}-{name}" for group, registry in GROUPS.items() for name in registry)]
-    assert {f"man/kvmctl-{name}.1" for name in commands} | {"man/kvmctl.1", "man/kvmctl-spec.5"} == set(PAGES)
+    commands = [*REGISTRY, *(f"{group} {name}" for group, registry in GROUPS.items() for name in registry)]
+    assert {f"man/kvmctl-{name.replace(' ', '-')}.1" for name in commands} | {
+        "man/kvmctl.1",
+        "man/kvmctl-spec.5",
+    } == set(PAGES)
 
 
 @pytest.mark.parametrize("name", PAGES)

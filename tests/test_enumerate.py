@@ -94,8 +94,8 @@ def command_of(words: list[str]) -> str | None:
                 next(rest, None)
         elif not (word.startswith("--") or word == UNKNOWN):
             path = word
-            if isinstance(COMMANDS.get(word), click.Group):
-                path = f"{word} {next(rest, '')}"
+            while isinstance(COMMANDS.get(path), click.Group):
+                path = f"{path} {next(rest, '')}"
             return path if path in COMMANDS else None
     return None
 

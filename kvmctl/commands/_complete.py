@@ -13,12 +13,13 @@ from click.shell_completion import CompletionItem
 from kvmctl.completion import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     import click
 
     from kvmctl.app import App
     from kvmctl.host.targets import Target
+    from kvmctl.plan.pci.facts import Device
 
 Found = TypeVar("Found")
 
@@ -101,46 +102,87 @@ def template_names(ctx: click.Context, parameter: click.Parameter, incomplete: s
 
 def pci_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Addresses, interfaces and disks of the host's PCI devices."""
-    return _found_devices(ctx, incomplete, _pci_devices)
+    return _from_host(ctx, incomplete, _devices)
+
+
+def attachable(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a VM can be given: devices, and mdevs by their types."""
+    return _from_host(ctx, incomplete, lambda target: _devices(target, mdevs=True))
+
+
+def mdev_types(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Types of mdevs that the host can make, with what their drivers call them."""
+    return _from_host(ctx, incomplete, _mdev_types)
+
+
+def mdev_uuids(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The mdevs that there are, with their types."""
+    return _from_host(ctx, incomplete, _mdev_uuids)
 
 
 def usb_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The host's USB devices by port and by vendor:product."""
-    return _found_devices(ctx, incomplete, _usb_devices)
+    return _from_host(ctx, incomplete, _usb_devices)
 
 
-def _found_devices(
-    ctx: click.Context, incomplete: str, ask: Callable[[Target], list[tuple[str, str]]]
+def _from_host(
+    ctx: click.Context, incomplete: str, names: Callable[[Target], list[tuple[str, str]]]
 ) -> list[CompletionItem]:
+    """What a host tells, each name with what it is."""
     from kvmctl.app import App
 
     app = ctx.find_object(App)
     if app is None:
         return []
-    found = sorted(_within_limit(app, lambda: ask(app.target())))
+    found = sorted(_within_limit(app, lambda: names(app.target())))
     return [CompletionItem(name, help=what) for name, what in found if name.startswith(incomplete)][:MOST]
 
 
-def _pci_devices(target: Target) -> list[tuple[str, str]]:
-    """What devices can be called, with what each is; bridges are no choice. Of this machine without asking libvirt."""
+def _mdev_types(target: Target) -> list[tuple[str, str]]:
+    return _types(_known(target))
+
+
+def _types(known: Mapping[str, Device]) -> list[tuple[str, str]]:
+    return list({kind.id: kind.name for device in known.values() for kind in device.mdev_types}.items())
+
+
+def _mdev_uuids(target: Target) -> list[tuple[str, str]]:
+    from kvmctl.host.connection import connect
+    from kvmctl.host.pci import nodes
+
+    with connect(target, timeout=LIMIT, readonly=True) as host:
+        found = nodes.mdevs(host, nodes.described(host, nodes.MDEV) or {})
+    return [(mdev.uuid, mdev.type) for mdev in found.values()]
+
+
+def _known(target: Target) -> dict[str, Device]:
+    """The devices of a host; of this machine without asking libvirt."""
     from kvmctl.host import machine
     from kvmctl.host.pci import nodes, sysfs
+
+    if machine.is_local(target) and target.uri.startswith("qemu"):
+        return sysfs.devices()
+    from kvmctl.host.connection import connect
+
+    with connect(target, timeout=LIMIT, readonly=True) as host:
+        return nodes.devices_of(nodes.described(host, nodes.PCI | nodes.NET | nodes.STORAGE) or {})
+
+
+def _devices(target: Target, *, mdevs: bool = False) -> list[tuple[str, str]]:
+    """What devices can be called, with what each is; bridges are no choice. `mdevs`: types of those too."""
     from kvmctl.plan.pci.classes import named
     from kvmctl.plan.pci.find import names_of
     from kvmctl.plan.pci.verdict import is_board
 
-    if machine.is_local(target) and target.uri.startswith("qemu"):
-        found = sysfs.devices()
-    else:
-        from kvmctl.host.connection import connect
-
-        with connect(target, timeout=LIMIT, readonly=True) as host:
-            found = nodes.devices_of(nodes.described(host, nodes.PCI | nodes.NET | nodes.STORAGE) or {})
+    known = _known(target)
     return [
-        (name, named(device.class_code))
-        for device in found.values()
-        if not is_board(device)
-        for name in (device.address, *names_of(device))
+        *((f"mdev:{kind}", what) for kind, what in (_types(known) if mdevs else ())),
+        *(
+            (name, named(device.class_code))
+            for device in known.values()
+            if not is_board(device)
+            for name in (device.address, *names_of(device))
+        ),
     ]
 
 

@@ -46,7 +46,8 @@ def create(
       kvmctl create web.yaml --set name=web2 --set memory=8GiB --set disks.0.size=40GiB
 
     Devices that the spec names by what they are (pci: [{class: nvme}], networks: [{hostdev: vf_of:eth0}]) are chosen
-    on the host, and kept. What the host needs, or cannot give safely, is refused before anything is made.
+    on the host, and kept. What the host needs, or cannot give safely, is refused before anything is made. Of a type of
+    mediated devices (pci: [{mdev: nvidia-35}]) one that no VM has is taken, or a new one made.
 
     With --dry-run the domain XML is printed. With -o json it prints an object per VM with the fields name, uuid, state,
     host and disks (each with name, path, format, created), and for a dry run xml and dry_run.

@@ -22,6 +22,7 @@ from kvmctl.host.facts import gather
 from kvmctl.host.library import libvirt
 from kvmctl.host.moving import refit_others
 from kvmctl.host.pci.assigning import check_unshared
+from kvmctl.host.pci.mdevs import provide
 from kvmctl.host.placing import check_alone, retried
 from kvmctl.host.settling import decide
 from kvmctl.host.sockets import shorten_sockets
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from kvmctl.spec.model.vm import Vm
 
 Say = Callable[[str], None]
+Steps = list[Callable[[], object]]
 
 
 def planned(host: Host, vm: Vm, work: Work, *, start: bool = False, forced: Collection[str] = ()) -> dict[str, Any]:
@@ -62,28 +64,32 @@ def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say, forced: Col
         say(f"{vm.name}: cleared away what an interrupted create had left")
     facts, notes = gather(host, vm, change=True)
 
-    def attempt() -> tuple[Resolved, tuple[str, ...], Element, libvirt.virDomain]:
+    def attempt() -> tuple[Resolved, tuple[str, ...], Element, libvirt.virDomain, Steps]:
         decided = decide(host, vm, work, facts, forced=forced, start=start)
         resolved = resolve(decided.vm, facts)
         _check_disks(host, resolved)
         work.check()
         kept = metadata.element(to_yaml(to_plain(vm)))
         metadata.note_devices(kept, decided.devices)
-        domain = _define(host, resolved, kept)
+        undo: Steps = []
         try:
+            # An mdev is made before the definition names it: without one it is nobody's, and the next create takes it.
+            for mdev in decided.mdevs:
+                provide(host, mdev, undo.append)
+            work.check()
+            domain = _define(host, resolved, kept)
+            undo.append(partial(undefine, domain))
             check_unshared(host, domain.UUIDString(), decided.picked)
             if decided.placed:
                 check_alone(host, domain.UUIDString(), running=ignores_stopped(vm), new=True)
-        except BaseException:
-            with translated(vm=domain.name(), doing="undo its definition"):
-                undefine(domain)
+        except BaseException as problem:
+            _undo(undo, vm.name or "", problem)
             raise
-        return resolved, decided.sentences, kept, domain
+        return resolved, decided.sentences, kept, domain, undo
 
-    resolved, said, kept, domain = retried(work, attempt)
+    resolved, said, kept, domain, undo = retried(work, attempt)
     for note in (*notes, *said, *resolved.notes):
         say(note)
-    undo: list[Callable[[], object]] = [lambda: undefine(domain)]
     try:
         for volume in resolved.volumes:
             work.check()
@@ -220,7 +226,7 @@ def _keep(domain: libvirt.virDomain, kept: Element) -> None:
     )
 
 
-def _undo(steps: list[Callable[[], object]], name: str, problem: BaseException) -> None:
+def _undo(steps: Steps, name: str, problem: BaseException) -> None:
     """Take back what was done, last first; what cannot be taken back is told with the error itself."""
     left = []
     for step in reversed(steps):

@@ -59,7 +59,7 @@ def give(found: Configurations, element: Element, name: str, of: Of, undo: Undo)
 def take(found: Configurations, name: str, of: Of, work: Work) -> None:
     """Take a device away wherever it is, and wait until the guest has let go of it."""
     if found.running is not None and of(found.running) is not None:
-        _release(found.domain, name, of, work)
+        release(found.domain, name, of, work)
     if found.definition is not None:
         device = of(found.definition)
         if device is not None:
@@ -106,7 +106,7 @@ def _no_port(vm: str, controller: str) -> Refused:
     )
 
 
-def _release(domain: libvirt.virDomain, name: str, of: Of, work: Work) -> None:
+def release(domain: libvirt.virDomain, name: str, of: Of, work: Work) -> None:
     """Ask the guest for a device, and wait until it has let go of it."""
     vm = domain.name()
     device = of(_read(domain, LIVE))

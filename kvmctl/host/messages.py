@@ -72,6 +72,9 @@ def translate(problem: libvirt.libvirtError, *, vm: str = "", doing: str = "", h
         return _not_authorised(said, host, vm)
     if "no space left on device" in text or "disk quota exceeded" in text:
         return Refused("no-space", told, hint="df -h on the host shows which file system is full", vm=vm)
+    if "'mdevctl'" in text and code == libvirt.VIR_ERR_SYSTEM_ERROR:
+        what = f"cannot {doing or 'do it'}: {_at(host, 'libvirt does not find the program mdevctl')}"
+        return Refused("resource-missing", what, hint="install the package mdevctl on the host", vm=vm)
     if code == libvirt.VIR_ERR_OPERATION_INVALID or code == libvirt.VIR_ERR_OPERATION_FAILED:
         if "is not running" in text or "not active" in text:
             return Refused("vm-not-running", "is not running", hint=f"kvmctl start {vm or 'VM'}", vm=vm)

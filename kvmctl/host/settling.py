@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kvmctl.host.connection import Host
     from kvmctl.parallel import Work
     from kvmctl.plan.facts import HostFacts
+    from kvmctl.plan.pci.facts import Mdev
     from kvmctl.plan.pci.identity import Identity
 
 
@@ -36,13 +37,15 @@ if TYPE_CHECKING:
 class Decided:
     """A spec without questions to hosts; what there is to say of the answers; whether it has CPUs of its own.
 
-    `devices` of the host that it has, as they are to be known again; `picked` are those that may be others as well.
+    `devices` of the host that it has, as they are to be known again; `picked` are those that may be others as well;
+    `mdevs` are to be made first.
     """
 
     vm: Vm
     sentences: tuple[str, ...] = ()
     placed: bool = False
     devices: tuple[Identity, ...] = ()
+    mdevs: tuple[Mdev, ...] = ()
     picked: frozenset[str] = frozenset()
 
 
@@ -62,7 +65,7 @@ def decide(
     found = settle(host, vm, forced=forced, start=start)
     decided = _decide(host, found.vm, work, facts)
     sentences = (*told, *found.sentences, *decided.sentences)
-    return replace(decided, sentences=sentences, devices=found.identities, picked=found.picked)
+    return replace(decided, sentences=sentences, devices=found.identities, mdevs=found.mdevs, picked=found.picked)
 
 
 def _decide(host: Host, vm: Vm, work: Work, facts: HostFacts) -> Decided:

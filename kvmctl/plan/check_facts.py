@@ -92,6 +92,8 @@ class HostCheckFacts:
     iommu_groups: int | None = None
     iommu_offered: bool | None = None
     iommu_table: bool | None = None
+    left_devices: tuple[str, ...] | None = None
+    """With vfio-pci, though no VM has them and none is meant to."""
     pages: tuple[Pages, ...] | None = None
     pages_mounted: bool | None = None
     nodes: tuple[Node, ...] | None = None

@@ -91,6 +91,16 @@ def iommu(facts: HostCheckFacts) -> Result:
     return NOTE, missing, "switch on VT-d (Intel) or AMD-Vi in the firmware setup"
 
 
+def devices(facts: HostCheckFacts) -> Result:
+    if facts.left_devices is None:
+        return unknown() if not facts.connected else (NOTE, UNSEEN, "")
+    if not facts.left_devices:
+        return OK, "none is left behind by a VM", ""
+    said = ", ".join(facts.left_devices)
+    fix = f"{sudo(facts)}kvmctl pci release {' '.join(facts.left_devices)}"
+    return WARNING, f"{said} left with vfio-pci, and no VM has {'it' if len(facts.left_devices) == 1 else 'them'}", fix
+
+
 def hugepages(facts: HostCheckFacts) -> Result:
     if facts.pages is None:
         return unknown() if not facts.connected else (NOTE, UNSEEN, "")

@@ -18,6 +18,7 @@ CHECKS: dict[str, Callable[[HostCheckFacts], Result]] = {
     "kvm": check_machine.kvm,
     "nested": check_machine.nested,
     "iommu": check_machine.iommu,
+    "devices": check_machine.devices,
     "hugepages": check_machine.hugepages,
     "numa": check_machine.numa,
     "network": check_services.network,

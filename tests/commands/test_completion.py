@@ -16,6 +16,7 @@ from kvmctl.commands import REGISTRY
 from kvmctl.commands.host import REGISTRY as HOST_REGISTRY
 from kvmctl.completion import SCRIPTS, answer
 from tests.conftest import OwnProcess
+from tests.host.pci import nodedev
 from tests.terminal import Shell
 
 Complete = Callable[..., list[str]]
@@ -58,6 +59,16 @@ def test_command_names_come_with_their_summaries_in_the_order_of_the_help(comple
     assert complete("kvmctl ") == [f"plain\t{name}\t{summary}" for name, (_, summary) in REGISTRY.items()]
     assert values(complete("kvmctl st")) == ["start", "stop"]
     assert values(complete("kvmctl host ")) == list(HOST_REGISTRY)
+
+
+def test_mdevs_and_their_types(complete: Complete, monkeypatch: pytest.MonkeyPatch) -> None:
+    uuid = "c2177883-f1bb-47f0-914d-32a22e3a8804"
+    nodedev.install(monkeypatch).put(uuid)
+    host = "kvmctl -H test:///default pci"
+    assert complete(f"{host} mdev create nvidia-35") == ["plain\tnvidia-35\tGRID T4-1B"]
+    assert complete(f"{host} mdev delete ") == [f"plain\t{uuid}\tnvidia-35"]
+    assert values(complete(f"{host} attach test mdev:")) == ["mdev:nvidia-35", "mdev:nvidia-36"]
+    assert nodedev.GPU in values(complete(f"{host} attach test "))
 
 
 @pytest.mark.parametrize("line", ["kvmctl nosuch ", "kvmctl start --nosuch=", "kvmctl -H nosuch start ", "kvmctl 'st"])

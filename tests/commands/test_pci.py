@@ -1,5 +1,5 @@
-"""`kvmctl pci attach`, `detach`, `vfs` and `release`: what is refused before any device is looked at, or where there is
-none. Real devices are given and taken in tests/metal.
+"""`kvmctl pci attach`, `detach`, `vfs`, `reserve` and `release`: what is refused before any device is looked at, or
+where there is none. Real devices are given and taken in tests/metal.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ def test_a_device_to_be_taken_is_named_in_full(run: InProcess) -> None:
         "start web1 --force-host-device 3b:00",
         "create web1.yaml --force-host-device 3b:00",
         "pci attach web1 gpu --force-host-device 3b:00",
+        "pci attach web1 gpu --force-host-device 1-1.4",
+        "pci reserve gpu --force-host-device 1-1.4",
     ):
         assert "write bus, slot and function" in run(command, exit=2).stderr
 
@@ -67,6 +69,15 @@ def test_functions_are_changed_on_the_host_itself(run: InProcess) -> None:
     for words in ("eth2 4 --boot", "eth2 --vf 0 --mac 52:54:00:00:00:01 --vlan 7 --spoof-check off --trust on"):
         error = run(f"{NONE} pci vfs {words} -o json", exit=5).json["error"]
         assert (error["code"], "kvmctl pci vfs eth2" in error["hint"]) == ("not-supported", True)
+
+
+def test_devices_are_kept_on_the_host_itself(run: InProcess) -> None:
+    for command in (
+        f"{NONE} pci reserve gpu --install -o json",
+        f"{NONE} pci reserve 3b:00.0 --remove --force-host-device 3b:00.0 -o json",
+    ):
+        assert run(command, exit=5).json["error"]["code"] == "not-supported"
+    assert "say which devices" in run(f"{NONE} pci reserve --install", exit=2).stderr
 
 
 def test_what_is_not_there_is_not_released(run: InProcess) -> None:

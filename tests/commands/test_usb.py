@@ -191,6 +191,8 @@ def test_what_is_not_there(run: InProcess, host: str, plugs: Plugs) -> None:
     for word in ("keyboard", "3b:00.0", "usb1", "1:0"):
         assert "is no USB device" in run(f"-H {host} usb attach web1 {word}", exit=2).stderr
         assert "is no USB device" in run(f"-H {host} usb detach web1 {word}", exit=2).stderr
+    for word in ("0000:3b:00.0", "046d:c52b", "1:7"):
+        assert "is not a port of a USB bus" in run(f"usb attach web1 1-1 --force-host-device {word}", exit=2).stderr
 
 
 def test_ports_of_a_spec(run: InProcess, host: str, tmp_path: Path) -> None:

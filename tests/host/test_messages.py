@@ -40,6 +40,11 @@ def problem(code: int, text: str, domain: int = QEMU) -> libvirt.libvirtError:
             *(5, "no-space", "cannot start it: unable to write to '/x.qcow2': No space left on device"),
         ),
         (
+            SYSTEM,
+            "Cannot find 'mdevctl' in path: No such file or directory",
+            *(5, "resource-missing", "cannot start it: host2: libvirt does not find the program mdevctl"),
+        ),
+        (
             libvirt.VIR_ERR_OPERATION_TIMEOUT,
             "Timed out during operation: cannot acquire state change lock",
             *(8, "timed-out", "cannot start it: cannot acquire state change lock"),

@@ -1,12 +1,14 @@
 """The guest in the metal machine: the machine's own kernel, and an initramfs of one busybox and one script.
 
 It says `kvmctl guest: up`, then what it is made of, and then does what `work=` on its kernel command line asks: `burn`
-keeps every CPU busy for ever, `touch` writes to all its memory once and says so. Otherwise it idles. It has no disk, no
-network and no power button; it ends by force. Emulated twice over, every instruction that it need not run counts.
+keeps every CPU busy for ever, `touch` writes to all its memory once and says so, `count` says a higher number all the
+time, `devices` loads the drivers of a disk and a network card, says what it finds, and writes to the disk. Otherwise it
+idles. It has no power button; it ends by force. Emulated twice over, every instruction that it need not run counts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.lab.guest import UP, Archive
@@ -22,6 +24,15 @@ READY = "kvmctl guest: ready"
 
 TOUCHED = "kvmctl guest: touched"
 """What `work=touch` says before that, and how much."""
+
+DRIVERS = ("nvme", "igbvf")
+"""The kernel modules that it has, for `work=devices`."""
+
+BLOCK = 16
+"""Bytes of what is read at the start of the disk, and of what is written behind them."""
+
+WRITTEN = "the guest was it"
+"""What it writes to the disk."""
 
 INIT = f"""#!/bin/busybox sh
 busybox() {{ /bin/busybox "$@"; }}
@@ -64,18 +75,37 @@ case $command_line in
     busybox dd if=/dev/zero of=/memory/file bs=1M 2>/dev/null
     echo "{TOUCHED} $((available * 9 / 10)) KiB"
     ;;
+*work=count*)
+    (number=0; while busybox sleep 0.1; do echo "kvmctl guest: count $((number += 1))"; done) &
+    ;;
+*work=devices*)
+    busybox mount -t devtmpfs devtmpfs /dev
+    for module in $(busybox cat /modules/order); do busybox insmod /modules/$module; done
+    tries=0
+    until [ -e /dev/nvme0n1 ] || [ $((tries += 1)) -gt 300 ]; do busybox sleep 0.1; done
+    echo "kvmctl guest: disk says $(busybox dd if=/dev/nvme0n1 bs={BLOCK} count=1 2>/dev/null)"
+    echo -n '{WRITTEN}' | busybox dd of=/dev/nvme0n1 bs={BLOCK} seek=1 conv=fsync 2>/dev/null
+    for card in /sys/class/net/*/device; do
+        read -r address <${{card%/device}}/address
+        echo "kvmctl guest: card $(busybox basename $(busybox readlink $card/driver)) $address"
+    done
+    ;;
 esac
 echo '{READY}'
 while true; do busybox sleep 1000; done
 """
 
 
-def make(place: Path, kernel: bytes, busybox: bytes) -> None:
-    """Write `kernel` and `initrd` into a directory."""
+def make(place: Path, kernel: bytes, busybox: bytes, modules: Sequence[Path]) -> None:
+    """Write `kernel` and `initrd` into a directory. `modules` are in the order in which they are to be loaded."""
     place.mkdir(parents=True)
     archive = Archive()
     archive.add("bin", None)
     archive.add("bin/busybox", busybox, 0o755)
+    archive.add("modules", None)
+    archive.add("modules/order", "".join(f"{file.name}\n" for file in modules).encode())
+    for file in modules:
+        archive.add(f"modules/{file.name}", file.read_bytes())
     archive.add("init", INIT.encode(), 0o755)
     (place / "kernel").write_bytes(kernel)
     (place / "initrd").write_bytes(archive.finish())

@@ -51,7 +51,7 @@ def missing() -> str:
     """Why no image can be made here, or nothing."""
     if os.geteuid() != 0:
         return "needs root, to make a system"
-    programs = ("mmdebstrap", "unshare", "chroot", "mkfs.ext4", "ssh-keygen", "apt-get")
+    programs = ("mmdebstrap", "unshare", "chroot", "mkfs.ext4", "ssh-keygen", "apt-get", "gcc")
     absent = [name for name in programs if not shutil.which(name, path=PATH)]
     return f"needs {', '.join(absent)}: 'make test' installs them" if absent else ""
 
@@ -70,7 +70,7 @@ def provide(cache: Path = CACHE) -> Image:
 
 def recipe() -> str:
     """A name for all that goes into the image but the packages themselves."""
-    files = [HERE / name for name in ("making.py", "kernel.py", "guest.py")]
+    files = [HERE / name for name in ("making.py", "kernel.py", "guest.py", "pulse.c")]
     files += sorted(path for path in SYSTEM.rglob("*") if path.is_file())
     content = b"".join(str(path.relative_to(HERE)).encode() + b"\0" + path.read_bytes() for path in files)
     return hashlib.sha256(content).hexdigest()[:12]

@@ -30,7 +30,8 @@ def start(image: Path, directory: Path, clone: Path, arguments: list[str]) -> No
     with (directory / "qemu.log").open("wb") as log:
         environment = {"PATH": "/usr/bin:/usr/sbin", "TMPDIR": "/machine"}
         command = ["chroot", str(root), "qemu-system-x86_64", *arguments]
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        # It inherits its end of the cable.
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, close_fds=False)
 
 
 def main() -> None:

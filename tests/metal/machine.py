@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -44,14 +45,22 @@ def missing() -> str:
 
 
 class Machine(Place):
-    """A KVM host with real KVM, two NUMA nodes, an IOMMU and devices to assign."""
+    """A KVM host with real KVM, two NUMA nodes, an IOMMU and devices to assign; or the one at the end of its cable."""
 
     name = "metal"
     program = ("kvmctl",)
     seconds = 240.0
 
-    def __init__(self) -> None:
+    def __init__(self, first: Machine | None = None) -> None:
         self.image = image.provide()
+        self.number = 2 if first else 1
+        self.cable: socket.socket | None = None
+        """What the second machine is plugged into."""
+        if first is None:
+            self._plug, self.cable = socket.socketpair()
+        else:
+            assert first.cable is not None
+            self._plug = first.cable
         self.directory = Path(tempfile.mkdtemp(prefix="kvmctl-metal-")) / "machine"
         self.shared = self.directory / "shared"
         self.shared.mkdir(parents=True)
@@ -111,7 +120,8 @@ class Machine(Place):
         os.truncate(self.directory / "nvme", qemu.NVME_SIZE)
         init = [sys.executable, "-m", "tests.metal.init", str(self.image.place), str(self.directory), str(ROOT)]
         self._init = subprocess.Popen(
-            [*image.SPACE, *init, *qemu.arguments()],
+            [*image.SPACE, *init, *qemu.arguments(self.number, self._plug.fileno())],
+            pass_fds=[self._plug.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C on the terminal is not for it
@@ -176,4 +186,7 @@ class Machine(Place):
         if self._ssh is not None:
             self._ssh.kill()
             self._ssh.wait()
+        if self.cable is not None:
+            self._plug.close()
+            self.cable.close()
         shutil.rmtree(self.directory.parent, ignore_errors=True)

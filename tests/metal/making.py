@@ -46,7 +46,14 @@ KEPT = """
 """
 """The kernel modules that stay, with what they need: udev loads whatever fits, and each takes its time here."""
 
-ENABLED = ("libvirtd.service", "libvirtd-tcp.socket", "ssh.service", "metal-devices.service", "metal-ready.service")
+ENABLED = (
+    "metal-pulse.service",
+    "libvirtd.service",
+    "libvirtd-tcp.socket",
+    "ssh.service",
+    "metal-devices.service",
+    "metal-ready.service",
+)
 MASKED = """
     getty@tty1.service serial-getty@ttyS0.service systemd-logind.service systemd-binfmt.service
     proc-sys-fs-binfmt_misc.automount systemd-random-seed.service systemd-journal-flush.service
@@ -83,6 +90,8 @@ def make(work: Path) -> None:
     shutil.copytree(SYSTEM, root, dirs_exist_ok=True)
     for name in ("opt/kvmctl", "shared", "machine", "image", "root/.ssh"):
         (root / name).mkdir(mode=0o700, exist_ok=True)
+    pulse = str(Path(__file__).with_name("pulse.c"))
+    _call("gcc", "-O2", "-Wall", "-Werror", "-static", "-o", str(root / "usr/local/sbin/metal-pulse"), pulse)
     _keys(done, root)
     _call("chroot", str(root), "usermod", "--shell", "/bin/sh", "root")  # each command goes through it
     _call("chroot", str(root), "systemctl", "--quiet", "enable", *ENABLED)
@@ -96,7 +105,7 @@ def make(work: Path) -> None:
     (packed,) = (root / "boot").glob("vmlinuz-*")
     kernel = unpacked(packed, root)
     busybox = (root / "usr/bin/busybox").read_bytes()
-    guest.make(root / "srv/guest", kernel, busybox)
+    guest.make(root / "srv/guest", kernel, busybox, modules.order(guest.DRIVERS))
     (done / "kernel").write_bytes(kernel)
     (done / "initrd").write_bytes(_initrd(modules, busybox))
     shutil.rmtree(root / "boot")

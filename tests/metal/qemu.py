@@ -3,7 +3,7 @@
 Software emulation offers AMD's SVM and Intel's VT-d, so that the Linux in it has a working /dev/kvm and vfio-pci. There
 are 2 NUMA nodes with a socket, an L3 cache, 2 cores and 4 threads each; a network card with 7 virtual functions near
 node 0, an NVMe disk on node 1, and the chipset's own devices, which share one IOMMU group; and a USB controller with
-nothing plugged in.
+nothing plugged in. A cable leads to a second such machine.
 """
 
 from __future__ import annotations
@@ -24,13 +24,21 @@ KERNEL = """
     console=ttyS0 root=/dev/vda rw quiet intel_iommu=on iommu=pt
     nokaslr mitigations=off nowatchdog rcupdate.rcu_cpu_stall_suppress=1 tsc=reliable no_timer_check
     cryptomgr.notests audit=0 lsm=capability random.trust_cpu=on systemd.show_status=false
+    nohz=off highres=off
 """
-"""The kernel's command line: what makes it quick under emulation, beside the IOMMU."""
+"""The kernel's command line: what makes it quick under emulation, beside the IOMMU. The last two have timers tick: a
+processor that runs guests loses one now and then under emulation, and one that is set for a single time stays lost."""
+
+CABLE_MAC = "52:54:00:6b:00:{number:02x}"
+"""The machine's address on the cable is 10.77.0.NUMBER: see system/usr/local/sbin/metal-devices."""
+SECOND = "systemd.hostname=metal2 systemd.machine_id=6b766d63746c40008000000000000004"
 
 
-def arguments() -> list[str]:
-    """As seen in the chroot in which it runs: see init.py."""
+def arguments(number: int, cable: int) -> list[str]:
+    """Of the first machine or the second, as seen in the chroot in which it runs: see init.py. `cable` is the open
+    socket of its end of the cable."""
     half = MEMORY_MIB // 2
+    kernel = f"{KERNEL} {SECOND}" if number == 2 else KERNEL
     return (
         f"""
         -nodefaults -display none -no-reboot -no-user-config
@@ -53,11 +61,13 @@ def arguments() -> list[str]:
         -device virtio-9p-pci,bus=pcie.0,fsdev=clone,mount_tag=clone
         -fsdev local,id=shared,path=/machine/shared,security_model=none
         -device virtio-9p-pci,bus=pcie.0,fsdev=shared,mount_tag=shared
+        -netdev socket,id=cable,fd={cable}
+        -device virtio-net-pci,bus=pcie.0,netdev=cable,mac={CABLE_MAC.format(number=number)}
         -device qemu-xhci,id=usb,bus=pcie.0
         -serial file:/machine/console.log -qmp unix:/machine/qmp,server=on,wait=off
         -kernel /image/kernel -initrd /image/initrd -append
     """.split()
-        + [" ".join(KERNEL.split())]
+        + [" ".join(kernel.split())]
     )
 
 

@@ -8,16 +8,17 @@ from kvmctl.host.pci.holders import assigned
 from kvmctl.spec.xmltext import parse
 from tests.lab.waiting import until, until_said
 from tests.metal.conftest import GUEST_SECONDS, Spec
-from tests.metal.guest import COMMAND_LINE, READY
+from tests.metal.guest import BLOCK, COMMAND_LINE, READY, WRITTEN
 from tests.metal.machine import Machine
 
 CARD, FUNCTION, DISK, BUS = "0000:01:00.0", "0000:01:10.0", "0000:81:00.0", "0000:00:1f.3"
 SYSTEM = "0000:00:01.0"
 MAC = "52:54:00:00:00:11"
-BUSES = COMMAND_LINE.replace(" pci=lastbus=0", "")
-"""The guest looks for devices on all buses: those that it is given are behind ports."""
+WORK = COMMAND_LINE.replace("pci=lastbus=0", "work=devices")
+"""The guest looks for devices on all buses, since those that it is given are behind ports, and uses them."""
+FROM_HOST = "the host was it!"
 SPEC = f"""
-boot: {{kernel: /srv/guest/kernel, initrd: /srv/guest/initrd, cmdline: "{BUSES}"}}
+boot: {{kernel: /srv/guest/kernel, initrd: /srv/guest/initrd, cmdline: "{WORK}"}}
 pci: [nvme]
 networks: [{{hostdev: "vf_of:enp1s0", mac: "{MAC}", vlan: 42}}]
 """
@@ -35,9 +36,16 @@ def devices(metal: Machine, vm: str) -> list[str]:
     return found
 
 
+def on_disk(metal: Machine) -> str:
+    """What the host reads on the disk, once it has it."""
+    metal.run(["sh", "-c", "for i in $(seq 100); do [ -e /dev/nvme0n1 ] && break; sleep 0.1; done"])
+    return metal.run(f"head -c {2 * BLOCK} /dev/nvme0n1").stdout
+
+
 def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     made = metal.kvmctl("pci vfs enp1s0 2 -o json").json
     assert (made["before"], made["changed"], len(made["virtual_functions"])) == (0, True, 2)
+    metal.run(["sh", "-c", f"printf '{FROM_HOST}' >/dev/nvme0n1"])
     said = metal.kvmctl(f"create {metal_spec('web1', SPEC)} --start").stderr
     assert f"class: nvme is {DISK}" in said
     assert sorted(devices(metal, "web1")) == sorted([DISK, FUNCTION])
@@ -45,6 +53,8 @@ def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     until_said(log, READY, seconds=GUEST_SECONDS)
     for device in ("1b36:0010", "8086:10ca"):
         assert f" {device} node" in log.read_text()
+    assert f"disk says {FROM_HOST}" in log.read_text()
+    assert f"card igbvf {MAC}" in log.read_text()
     card = metal.run("ip link show enp1s0").stdout
     assert f"link/ether {MAC} brd ff:ff:ff:ff:ff:ff, vlan 42" in card
     # Only one VM can run with it; and none gets what the host needs, or a part of a group.
@@ -59,24 +69,29 @@ def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     taken = metal.kvmctl(f"pci detach web1 {DISK[5:]} -o json").json
     assert (taken["devices"], taken["now"], taken["next_boot"]) == ([DISK], True, True)
     assert (devices(metal, "web1"), driver(metal, DISK)) == ([FUNCTION], "nvme")
+    assert on_disk(metal) == FROM_HOST + WRITTEN
     given = metal.kvmctl("pci attach web1 serial:kvmctl -o json").json
     assert (given["devices"], given["changed"]) == ([DISK], True)
     assert driver(metal, DISK) == "vfio-pci"
     # A QEMU that dies leaves nothing behind.
     metal.run(["sh", "-c", "kill -9 $(cat /run/libvirt/qemu/web1.pid)"])
     until(lambda: (driver(metal, DISK), driver(metal, FUNCTION)) == ("nvme", "igbvf"), "their drivers have them again")
-    # What a crash has left with vfio-pci is given back by hand.
+    # A boot gives what is kept for VMs to vfio-pci, and no boot gives it back: that is done by hand.
+    metal.kvmctl(f"pci reserve {DISK} --install")
     metal.run(
         [
             "sh",
             "-ec",
-            f"""cd /sys/bus/pci
-            echo {DISK} >drivers/nvme/unbind
-            echo vfio-pci >devices/{DISK}/driver_override
-            echo {DISK} >drivers_probe""",
+            f"""udevadm control --reload
+            echo 1 >/sys/bus/pci/devices/{DISK}/remove
+            echo 1 >/sys/bus/pci/rescan
+            udevadm settle""",
         ]
     )
-    assert driver(metal, DISK) == "vfio-pci"
+    until(lambda: driver(metal, DISK) == "vfio-pci", "vfio-pci has it")
+    metal.kvmctl(f"pci reserve {DISK} --remove --install")
+    [check] = [check for check in metal.kvmctl("host check -o json").json if check["name"] == "devices"]
+    assert (check["verdict"], check["fix"]) == ("warning", f"kvmctl pci release {DISK}")
     assert metal.kvmctl(f"pci release {DISK} -o json").json["driver"] == "nvme"
 
 

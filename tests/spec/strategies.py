@@ -136,6 +136,8 @@ def repaired(value: Any) -> Any:
         value = replace(value, which=None, port=None, device=value.bus)
         return replace(value, vendor=value.vendor or "046d", product=value.product or "c52b")
     if isinstance(value, Pci):
+        if value.mdev:
+            return Pci(mdev="c2177883-f1bb-47f0-914d-32a22e3a8804")
         wanted = {name: None for name in CHOOSING if name != "address"}
         return replace(value, **wanted, product=None, count=None, address=value.address or "0000:3b:00.0")
     if isinstance(value, Vm):
@@ -171,7 +173,12 @@ def repaired(value: Any) -> Any:
                 for card in value.networks
             ),
             usb=tuple(replace(stick, boot_order=None, product=f"{next(slots):04x}") for stick in value.usb),
-            pci=tuple(replace(entry, boot_order=None, address=f"0000:3b:{next(slots):02x}.0") for entry in value.pci),
+            pci=tuple(
+                replace(entry, mdev=f"{entry.mdev[:-2]}{next(slots):02x}")
+                if entry.mdev
+                else replace(entry, boot_order=None, address=f"0000:3b:{next(slots):02x}.0")
+                for entry in value.pci
+            ),
             graphics=tuple({screen.type: screen for screen in value.graphics}.values()),
             inputs=tuple({(item.type, item.bus): item for item in value.inputs}.values()),
             controllers=tuple(replace(item, index=next(numbers)) for item in value.controllers),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from kvmctl.commands._specs import load
 from kvmctl.errors import SpecError
 from kvmctl.plan.facts import HostFacts, Pool
 from kvmctl.plan.pci.choose import Taste, choose, has_devices
+from kvmctl.plan.pci.facts import Mdev, MdevType
 from kvmctl.plan.resolve import resolve
 from kvmctl.plan.usb import choose as usb
 from kvmctl.spec.declare import declarations, walk
@@ -47,6 +49,11 @@ DEVICES = host(
     device("0000:83:00.0", "nvme", group=7, numa_node=1, serial="SN-3"),
     device("0000:84:00.0", "nvme", group=8, numa_node=0, serial="SN-4"),
     device("0000:85:00.0", "nvme", group=9, numa_node=0, serial="SN-5"),
+    device("0000:a1:00.0", "gpu", group=20, mdev_types=(MdevType(id="nvidia-35", free=2),)),
+    mdevs={
+        uuid: Mdev(uuid=uuid, type="nvidia-35", parent="0000:a1:00.0", defined=True)
+        for uuid in ("b2177883-f1bb-47f0-914d-32a22e3a8804", "c2177883-f1bb-47f0-914d-32a22e3a8804")
+    },
 )
 STICKS = bus(
     stick("1-1.4", number=9, ids="0951:1666"),
@@ -63,9 +70,13 @@ def settled(path: Path) -> Vm:
     """The VM with the devices that it gets on a host of some."""
     vm = load(str(path))
     vm = replace(vm, usb=usb.choose(STICKS, vm.usb, start=False).entries)
-    return (
-        choose(vm, DEVICES, Taste(nodes=frozenset({1}), aliases={"fast0": "serial:SN-4"})).vm if has_devices(vm) else vm
+    numbers = count()
+    taste = Taste(
+        nodes=frozenset({1}),
+        aliases={"fast0": "serial:SN-4"},
+        new_uuid=lambda: f"00000000-0000-4000-8000-{next(numbers):012}",
     )
+    return choose(vm, DEVICES, taste).vm if has_devices(vm) else vm
 
 
 def compare(path: Path, text: str, regenerate: bool) -> None:

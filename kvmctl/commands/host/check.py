@@ -34,8 +34,9 @@ def check(app: App) -> int:
     """Find what is wrong with a host, and how to mend it.
 
     Looks at libvirt, the permission to use it, QEMU, KVM (what the CPU can do and /dev/kvm both), nested
-    virtualisation, the IOMMU, huge pages, NUMA, the network and the pool called default, qemu-img, free memory, disk
-    space, swtpm and the firmware for UEFI. It changes nothing. Several hosts (-H a -H b) are looked at at once.
+    virtualisation, the IOMMU, devices that a crash has left behind, huge pages, NUMA, the network and the pool called
+    default, qemu-img, free memory, disk space, swtpm and the firmware for UEFI. It changes nothing. Several hosts
+    (-H a -H b) are looked at at once.
 
     \b
     Each has a verdict:
@@ -48,8 +49,8 @@ def check(app: App) -> int:
     tells can be seen.
 
     With -o json it prints an array of objects with the fields name, verdict, reason, fix (empty if there is nothing to
-    mend) and host. The names are libvirt, permissions, qemu, kvm, nested, iommu, hugepages, numa, network, pool,
-    qemu-img, memory, disk-space, swtpm and uefi, always all of them.
+    mend) and host. The names are libvirt, permissions, qemu, kvm, nested, iommu, devices, hugepages, numa, network,
+    pool, qemu-img, memory, disk-space, swtpm and uefi, always all of them.
 
     \b
     Exit codes:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvmctl.commands._complete import pci_devices, vm_names
+from kvmctl.commands._complete import attachable, vm_names
 from kvmctl.commands._devices import given
 from kvmctl.commands._options import force_device_option, read
 from kvmctl.commands._vms import each
@@ -25,10 +25,10 @@ def _mac(ctx: click.Context, parameter: click.Parameter, value: str | None) -> s
 
 @command("attach")
 @click.argument("vm", metavar="VM", shell_complete=vm_names)
-@click.argument("devices", nargs=-1, required=True, metavar="DEVICE…", shell_complete=pci_devices)
+@click.argument("devices", nargs=-1, required=True, metavar="DEVICE…", shell_complete=attachable)
 @click.option("--mac", metavar="MAC", callback=_mac, help="Of a virtual function: its MAC address, set by its card.")
 @click.option("--vlan", type=click.IntRange(1, 4094), metavar="N", help="Of a virtual function: the VLAN it is in.")
-@force_device_option()
+@force_device_option("pci")
 @when_options
 @click.pass_obj
 def attach(
@@ -46,7 +46,8 @@ def attach(
 
     DEVICE is an address, a network interface or disk of the host, vendor:product, a class (gpu, nvme, nic, storage,
     usb, audio, accelerator), serial:…, alias:… (of config.yaml), or vf_of:eth0 for any free virtual function. Of
-    several that fit one is taken that is near the VM's memory and free.
+    several that fit one is taken that is near the VM's memory and free. mdev:TYPE is part of a device, a vGPU for
+    example: a mediated device of that type that no VM has, or else a new one; mdev:UUID is a certain one.
 
     Both the running VM and its next boot get them, unless one is asked for; all of them, or none. Before anything is
     touched it is looked at what the host needs, what shares an IOMMU group, who has the device, and whether the host
@@ -57,7 +58,7 @@ def attach(
       name, uuid, state, host
       changed         false if the VM has had all of them
       now, next_boot  whether the running VM was changed, and its definition
-      devices         the addresses
+      devices         the addresses, and the UUIDs of mediated devices
       notes           in sentences
       dry_run
 
@@ -66,6 +67,7 @@ def attach(
       kvmctl pci attach web1 nvme
       kvmctl pci attach web1 vf_of:eth2 --mac 52:54:00:12:34:56 --vlan 42
       kvmctl pci attach web1 3b:00.0 3b:00.1 --next-boot
+      kvmctl pci attach web1 mdev:nvidia-35
 
     \b
     Exit codes:

@@ -29,13 +29,14 @@ def detach(app: App, vm: str, devices: tuple[str, ...], now: bool, next_boot: bo
 
     DEVICE is an address, or what the host calls it. The guest is asked to let go of each, and that is waited for, for
     60 seconds or --timeout; a guest that holds on is told of, and keeps the device. Afterwards the host's own driver
-    has it again.
+    has it again. A mediated device is named by mdev:TYPE or its UUID, and stays for others to have: 'kvmctl pci mdev
+    delete' removes it.
 
     \b
     With -o json it prints one object with the fields
       name, uuid, state, host, changed
       now, next_boot  whether the running VM was changed, and its definition
-      devices         the addresses
+      devices         the addresses, and the UUIDs of mediated devices
       notes, dry_run
 
     \b

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @command("attach")
 @click.argument("vm", metavar="VM", shell_complete=vm_names)
 @device_arguments()
-@force_device_option()
+@force_device_option("usb")
 @when_options
 @click.pass_obj
 def attach(

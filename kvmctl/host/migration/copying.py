@@ -20,6 +20,7 @@ from kvmctl.host.migration.making import undo
 from kvmctl.host.migration.survey import Ends, is_copied, survey
 from kvmctl.plan.migration import copies, mapping
 from kvmctl.plan.migration.copies import Copies
+from kvmctl.plan.migration.likes import swap
 from kvmctl.plan.migration.told import Told
 from kvmctl.plan.migration.words import rate
 from kvmctl.spec.xmltext import parse, render
@@ -71,7 +72,7 @@ def prepare(
 
     Raises UsageError for a rule that maps nothing, Refused for what cannot be copied, Conflict for what is there.
     """
-    if not (wish.maps or wish.copy_disks):
+    if not (wish.maps or wish.copy_disks or looked.likes):
         return Prepared()
     vm = guest(source, domain)
     with translated(vm=vm.name, doing="read its definition", host=source.name):
@@ -95,12 +96,13 @@ def prepare(
         if written:
             say(f"writes {rate(written)} to the disks that are copied")
         made = making.make(source, target, vm.name, decided, work=work, note=note, say=say, hear=progress)
-    changed = bool(wish.maps or decided.flat)
+    changed = bool(wish.maps or decided.flat or looked.likes)
 
     def there(text: str) -> str:
         document = parse(text)
         mapping.apply(document, wish.maps)
         copies.flatten(document, decided.flat)
+        swap(document, looked.likes)
         return render(document)
 
     return Prepared(

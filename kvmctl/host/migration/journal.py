@@ -149,7 +149,9 @@ def _journal(path: Path) -> Journal:
         found = json.loads(path.read_text(encoding="utf-8"))
         # What a newer kvmctl has noted beside is of no use to this one.
         known = {field.name: found[field.name] for field in fields(Journal) if field.name in found}
-        return Journal(**{**known, "made": tuple(known.get("made", ()))})
+        known["made"] = tuple(known.get("made", ()))
+        known["unplugged"] = tuple(tuple(each) for each in known.get("unplugged", ()))
+        return Journal(**known)
     except (ValueError, TypeError) as problem:
         raise KvmctlError(
             "migration-failed",

@@ -18,6 +18,7 @@ from kvmctl.host.migration import blocks, met, reach, sharing
 from kvmctl.host.migration.end import end, fit
 from kvmctl.host.migration.guest import guest
 from kvmctl.host.migration.place import planned
+from kvmctl.host.migration.plugging import likes_of
 from kvmctl.plan.migration.check import looked
 from kvmctl.plan.migration.check_state import remembered
 from kvmctl.plan.migration.disk import name_there, path_there
@@ -63,6 +64,7 @@ def gathered(source: Host, target: Host, domain: libvirt.virDomain, wish: Wish, 
         "fit": lambda: fit(target, vm),
         "unplaceable": lambda: _unplaceable(target, vm),
         "sights": lambda: _sights(source, target, vm, wish, work),
+        "likes": lambda: likes_of(source, target, domain, vm),
         "way": way,
     }
     seconds = min(LOOK_SECONDS, work.remaining())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.host.connection import connect
@@ -20,6 +21,7 @@ from kvmctl.host.migration.look import look
 from kvmctl.host.migration.measure import measure
 from kvmctl.host.migration.move import Moved, move
 from kvmctl.host.migration.place import Anew, anew, is_pinned, make_room
+from kvmctl.host.migration.plugging import unplug
 from kvmctl.host.migration.settle import patience, settle
 from kvmctl.plan.migration import pilot
 from kvmctl.plan.migration.copies import synchronous
@@ -88,11 +90,18 @@ def migrate(
         looked, measured = _found(here, there, domain, wish, work)
         if looked.blockers:
             raise blocked(looked, domain.name(), there.name)
-        means, forecast = choose(measured, looked, wish)
         work.check()
         entry = journals.begin(here, there, domain, looked)
         moved: Moved | None = None
         try:
+            if looked.likes and looked.running:
+                entry = unplug(domain, looked.likes, entry, work, hear)
+                # libvirt has refused to answer some questions until now.
+                again, measured = _found(here, there, domain, wish, work)
+                if again.blockers:
+                    raise blocked(again, domain.name(), there.name)
+                looked = replace(again, likes=looked.likes)
+            means, forecast = choose(measured, looked, wish)
             prepared = prepare(
                 *(here, there, domain, wish, looked),
                 work=work,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kvmctl.errors import HostUnreachable, KvmctlError
 from kvmctl.host.migration import journal as journals
+from kvmctl.host.migration.plugging import plug
 from kvmctl.host.migration.postcopy import take_up
 from kvmctl.host.migration.sides import LOOK_SECONDS, Sides, word_of
 from kvmctl.plan.migration.settle import TIDYING, decide
@@ -82,6 +83,8 @@ def settle(
         if end.outcome == "stayed" and journal.speed is not None and state not in ("off", "absent"):
             with suppress(KvmctlError):  # a limit is no reason to call a settled move unsettled
                 sides.unlimit("source", journal.speed)
+        if state not in ("off", "absent"):
+            settling.notes += plug(sides, journal, "target" if end.outcome == "moved" else "source")
     if settling.left:
         raise settling.untidy(end, state)
     journals.remove(journal)

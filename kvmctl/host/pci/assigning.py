@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmctl.errors import Conflict
-from kvmctl.host.pci.holders import assigned, held
+from kvmctl.host.pci.holders import Held, held, names
 from kvmctl.host.pci.inventory import inventory
+from kvmctl.host.pci.mdevs import provide
 from kvmctl.host.reading import size
 from kvmctl.plan.pci.choose import Chosen, Taste, choose
 from kvmctl.plan.pci.guard import check, refusal
@@ -48,22 +49,27 @@ def settle(host: Host, vm: Vm, *, forced: Collection[str], start: bool) -> Chose
 
 def check_unshared(host: Host, uuid: str, picked: Collection[str]) -> None:
     """Raise Conflict if another VM was given one of these meanwhile, of which there may be others."""
-    devices = held(host).devices if picked else {}
+    now = held(host) if picked else Held()
     for address in sorted(picked):
-        other = next((holder.vm for holder in devices.get(address, ()) if holder.uuid != uuid), None)
+        having = (*now.devices.get(address, ()), *now.mdevs.get(address, ()))
+        other = next((holder.vm for holder in having if holder.uuid != uuid), None)
         if other is not None:
             raise Conflict("devices-taken", f"{other} was given {address} at the same time", hint="create it again")
 
 
 def look(host: Host, definition: Element, *, forced: Collection[str] = ()) -> tuple[Finding, ...]:
     """Before a start: raise for all that would make it fail or do harm; what else there is to say. Nothing for a VM
-    without devices, and then nobody is asked."""
-    addresses = [address for address, _ in assigned(definition)]
+    without devices, and then nobody is asked. Mdevs that are only defined are started."""
+    addresses = names(definition)
     if not addresses:
         return ()
     known = inventory(host)
     others = moved(known, noted_devices(definition), addresses, forced=forced)
-    return judged(known, definition, addresses, forced=forced, besides=others)
+    found = judged(known, definition, addresses, forced=forced, besides=others)
+    for uuid in addresses:
+        if uuid in known.mdevs and not known.mdevs[uuid].active:
+            provide(host, known.mdevs[uuid], lambda step: None)
+    return found
 
 
 def judged(

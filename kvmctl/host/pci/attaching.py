@@ -15,19 +15,22 @@ from kvmctl.errors import NotFound, Refused
 from kvmctl.host.configurations import Configurations
 from kvmctl.host.hostdevs import answer, give, take
 from kvmctl.host.pci.assigning import judged
-from kvmctl.host.pci.holders import assigned
+from kvmctl.host.pci.holders import names
 from kvmctl.host.pci.inventory import inventory
+from kvmctl.host.pci.mdevs import provide
 from kvmctl.host.redefining import redefine
 from kvmctl.host.tenants import tenant_of
 from kvmctl.host.undoing import Undo
 from kvmctl.plan.pci.choose import Taste, choose
 from kvmctl.plan.pci.find import find
 from kvmctl.plan.pci.identity import identities
+from kvmctl.plan.pci.mediated import own
 from kvmctl.spec import metadata
 from kvmctl.spec.declare import write
 from kvmctl.spec.lenses import require
+from kvmctl.spec.model.mdev import is_uuid
 from kvmctl.spec.model.network import Network
-from kvmctl.spec.model.pci import Address, Pci, selector
+from kvmctl.spec.model.pci import Pci, name_of, selector
 from kvmctl.spec.model.vm import Vm
 
 if TYPE_CHECKING:
@@ -57,20 +60,26 @@ def attach(
     taste = Taste(uuid=uuid, nodes=tenant_of(document, running=True).memory_nodes or frozenset())
     taste = replace(taste, aliases=host.target.devices)
     chosen = choose(Vm(name=found.name, pci=tuple(Pci(device=word) for word in words)), known, taste)
-    wanted = [entry.address or "" for entry in chosen.vm.pci]
-    there = [{address for address, _ in assigned(each)} for each in found.documents]
+    wanted = [entry.address or entry.mdev or "" for entry in chosen.vm.pci]
+    there = [set(names(each)) for each in found.documents]
     new = [address for address in wanted if not all(address in each for each in there)]
+    if as_card and any(entry.mdev for entry in chosen.vm.pci):
+        raise Refused("device-refused", "an mdev has no MAC address and no VLAN", hint="give it alone", vm=found.name)
     notes = [*chosen.sentences]
     if new:
-        everything = [*new, *(address for address in set().union(*there) if address in known.devices)]
+        there_now = (address for address in new if address in chosen.addresses)  # and not an mdev that is to be made
+        everything = [*there_now, *(address for address in set().union(*there) if address in known.devices)]
         said = judged(known, document, list(dict.fromkeys(everything)), forced=forced, now=found.running is not None)
         notes += [each.what for each in said if each.subject in ("", *new)]
     if not dry_run:
         with Undo(found.name) as undo:
+            for mdev in chosen.mdevs:
+                work.check()
+                provide(host, mdev, undo.add)
             for address in new:
                 work.check()
                 made = _element(address, mac=mac, vlan=vlan, card=as_card)
-                give(found, made, address, partial(_of, address), undo)
+                give(found, made, address, partial(device_of, address=address), undo)
             if new and found.definition is not None:
                 redefine(found.domain, lambda document: _note(document, known, new))
     return answer(host, found, wanted, changed=bool(new), notes=notes, dry_run=dry_run)
@@ -92,7 +101,7 @@ def detach(
     if not dry_run:
         for address in addresses:
             work.check()
-            take(found, address, partial(_of, address), work)
+            take(found, address, partial(device_of, address=address), work)
     return answer(host, found, addresses, changed=True, notes=[], dry_run=dry_run)
 
 
@@ -104,7 +113,8 @@ def _note(document: Element, known: Inventory, addresses: Sequence[str]) -> None
 
 
 def _element(address: str, *, mac: str | None, vlan: int | None, card: bool) -> Element:
-    made: Any = Network(hostdev=address, mac=mac, vlan=vlan) if card else Pci(address=address, managed=True)
+    whole = Pci(mdev=address) if is_uuid(address) else Pci(address=address, managed=True)
+    made: Any = Network(hostdev=address, mac=mac, vlan=vlan) if card else whole
     element = Element("interface" if card else "hostdev")
     write(made, element)
     return element
@@ -112,11 +122,12 @@ def _element(address: str, *, mac: str | None, vlan: int | None, card: bool) -> 
 
 def _own(found: Configurations, words: Sequence[str], known: Inventory) -> list[str]:
     """The addresses that are meant, of those that the VM has."""
-    there = {address for document in found.documents for address, _ in assigned(document)}
+    there = {name for document in found.documents for name in names(document)}
     addresses = []
     for word in words:
         try:
-            meant = selector(word).address or find(known, word)
+            asked = selector(word)
+            meant = own(known, asked.mdev, there) if asked.mdev else asked.address or find(known, word)
         except (ValueError, NotFound, Refused):
             meant = ""
         if meant not in there:
@@ -126,8 +137,7 @@ def _own(found: Configurations, words: Sequence[str], known: Inventory) -> list[
     return list(dict.fromkeys(addresses))
 
 
-def _of(address: str, document: Element) -> Element | None:
+def device_of(document: Element, address: str) -> Element | None:
     """The device of a domain that is this one of the host."""
-    lens = Address()
     devices = (device for kind in ("hostdev", "interface", "disk") for device in document.iterfind(f"devices/{kind}"))
-    return next((device for device in devices if lens.get(device) == address), None)
+    return next((device for device in devices if name_of(device) == address), None)

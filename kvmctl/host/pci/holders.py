@@ -14,6 +14,7 @@ from kvmctl.host.library import libvirt
 from kvmctl.host.reading import pci_address
 from kvmctl.host.tenants import definition
 from kvmctl.plan.pci.facts import Holder
+from kvmctl.spec.model.mdev import mediated
 from kvmctl.spec.model.usb import Usb, given
 
 if TYPE_CHECKING:
@@ -67,8 +68,7 @@ def add(found: Held, xml: Element, *, running: bool) -> None:
     for address in _by_arguments(xml):
         through = "by arguments of its QEMU"
         found.devices[address].append(Holder(vm=name, uuid=uuid, running=running, managed=False, through=through))
-    for source in xml.iterfind("devices/hostdev[@type='mdev']/source/address"):
-        mdev = source.get("uuid", "").lower()
+    for mdev in mediated(xml):
         found.mdevs[mdev].append(Holder(vm=name, uuid=uuid, running=running, through=f"mdev {mdev}"))
     found.usb.extend((entry, Holder(vm=name, uuid=uuid, running=running)) for _, entry in given(xml))
     for disk in xml.iterfind("devices/disk[@type='block']/source"):
@@ -85,6 +85,11 @@ def assigned(xml: Element) -> Iterator[tuple[str, bool]]:
             source = device.find("source")
             managed = device.get("managed") or (source.get("managed") if source is not None else None)
             yield pci_address(address), managed == "yes"
+
+
+def names(xml: Element) -> list[str]:
+    """All that a domain has, by address, and of mdevs by UUID."""
+    return [*(address for address, _ in assigned(xml)), *mediated(xml)]
 
 
 def _by_arguments(xml: Element) -> Iterator[str]:

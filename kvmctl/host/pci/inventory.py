@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kvmctl.host.connection import Host
     from kvmctl.host.pci.holders import Held
-    from kvmctl.plan.pci.facts import Device
+    from kvmctl.plan.pci.facts import Device, Holder, Mdev
     from kvmctl.plan.pci.system import System
 
 
@@ -33,11 +33,11 @@ def inventory(host: Host) -> Inventory:
     with translated(doing="look at its devices", host=host.name):
         described = nodes.described(host, nodes.PCI | nodes.NET | nodes.STORAGE | nodes.MDEV)
         told = nodes.devices_of(described or {})
+        mdevs = nodes.mdevs(host, described or {})
         held = holders.held(host)
-    for uuid, address in nodes.mdevs_of(described or {}).items():
-        held.devices[address] += held.mdevs.get(uuid, [])
     if is_here(host):
-        return _here(host, told, held)
+        return _here(host, told, held, {**sysfs.mdevs(), **mdevs})
+    _hold_parents(held, mdevs)
     if described is None:
         raise blind(host)
     names = {name: device.address for device in told.values() for name in (*device.interfaces, *device.blocks)}
@@ -46,8 +46,9 @@ def inventory(host: Host) -> Inventory:
         host=host.name,
         devices=told,
         needs=with_vms(nodes.unseen(told), names, held),
-        holders={address: tuple(each) for address, each in held.devices.items()},
+        holders=_holders(held),
         iommu=Iommu(enabled=grouped if told else None),
+        mdevs=mdevs,
         local=False,
         missing=missing(host, here=False),
     )
@@ -88,7 +89,7 @@ def is_here(host: Host) -> bool:
     return plain and machine.is_local(host.target) and host.target.uri.startswith("qemu")
 
 
-def _here(host: Host, told: dict[str, Device], held: Held) -> Inventory:
+def _here(host: Host, told: dict[str, Device], held: Held, mdevs: dict[str, Mdev]) -> Inventory:
     """What is known of this machine: the kernel's facts, with the names that libvirt has for them."""
     seen = sysfs.devices()
     for address, device in told.items():
@@ -99,18 +100,26 @@ def _here(host: Host, told: dict[str, Device], held: Held) -> Inventory:
                 product_name=device.product_name,
                 serial=seen[address].serial or device.serial,
             )
-    for uuid, each in held.mdevs.items():
-        address = sysfs.carrier(machine.ROOT / "sys/bus/mdev/devices" / uuid)
-        if address and not any(holder in held.devices[address] for holder in each):
-            held.devices[address] += each
+    _hold_parents(held, mdevs)
     return Inventory(
         host=host.name,
         devices=seen,
         needs=needs(system_here(seen, held), seen),
         missing=missing(host, here=True),
-        holders={address: tuple(each) for address, each in held.devices.items()},
+        holders=_holders(held),
+        mdevs=mdevs,
         iommu=iommu(own=is_own(host)),
     )
+
+
+def _hold_parents(held: Held, mdevs: Mapping[str, Mdev]) -> None:
+    """Who has an mdev has a part of its device."""
+    for uuid, mdev in mdevs.items():
+        held.devices[mdev.parent] += held.mdevs.get(uuid, ())
+
+
+def _holders(held: Held) -> dict[str, tuple[Holder, ...]]:
+    return {name: tuple(each) for name, each in (*held.devices.items(), *held.mdevs.items())}
 
 
 def is_own(host: Host) -> bool:

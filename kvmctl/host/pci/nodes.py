@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from kvmctl.host import many
+from kvmctl.host.connection import or_nothing
 from kvmctl.host.library import libvirt
 from kvmctl.host.pci.sysfs import ADDRESS
 from kvmctl.host.reading import pci_address
-from kvmctl.plan.pci.facts import Device, MdevType, Need
+from kvmctl.plan.pci.facts import Device, Mdev, MdevType, Need
 from kvmctl.plan.pci.hindrances import is_bound
 from kvmctl.plan.pci.needs import carried
 
@@ -29,6 +30,8 @@ NET = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET
 MDEV = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_MDEV
 STORAGE = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_STORAGE
 NETWORK, NVME, VGA = 0x02, 0x0108, 0x0300
+States = tuple[bool, bool, bool]
+"""Whether a mediated device is active, defined, and made at each boot."""
 
 
 def described(host: Host, kinds: int) -> dict[str, Element] | None:
@@ -82,16 +85,54 @@ def devices_of(elements: Mapping[str, Element]) -> dict[str, Device]:
     return found
 
 
-def mdevs_of(elements: Mapping[str, Element]) -> dict[str, str]:
-    """The PCI device that each mediated device is cut from, by UUID."""
-    found: dict[str, str] = {}
+def mdevs(host: Host, elements: Mapping[str, Element]) -> dict[str, Mdev]:
+    """The mediated devices by UUID, those too that are defined and not there now. Asks only where there are any."""
+    if not any(element.find("capability[@type='mdev']") is not None for element in elements.values()):
+        return {}
+    found = host.conn.listAllDevices(MDEV)
+    return mdevs_of(elements, dict(zip((device.name() for device in found), many.ask(found, _states))))
+
+
+def mdevs_of(elements: Mapping[str, Element], states: Mapping[str, States]) -> dict[str, Mdev]:
+    """The mediated devices among these by UUID. One of which no state is told went meanwhile."""
+    found: dict[str, Mdev] = {}
     for name, element in elements.items():
         capability = element.find("capability[@type='mdev']")
-        parent = elements.get(element.findtext("parent") or "")
-        if capability is not None and parent is not None:
-            uuid = capability.findtext("uuid") or name.removeprefix("mdev_")[:36].replace("_", "-")
-            found[uuid.lower()] = address_of(parent.find("capability[@type='pci']"))
+        if capability is None or name not in states:
+            continue
+        above = element.findtext("parent") or ""
+        kind, device = capability.find("type"), elements.get(above)
+        address = address_of(device.find("capability[@type='pci']")) if device is not None else ""
+        active, defined, autostart = states[name]
+        uuid = (capability.findtext("uuid") or uuid_of(name)).lower()
+        found[uuid] = Mdev(
+            uuid=uuid,
+            type=(kind.get("id") if kind is not None else None) or "",
+            parent=address or capability.findtext("parent_addr") or above,
+            active=active,
+            defined=defined,
+            autostart=autostart,
+        )
     return found
+
+
+def uuid_of(name: str) -> str:
+    """The UUID in libvirt's name of a mediated device, which may have its parent's address after it."""
+    return name.removeprefix("mdev_")[:36].replace("_", "-").lower()
+
+
+def name_of(address: str) -> str:
+    """libvirt's name of a PCI device."""
+    return f"pci_{address.replace(':', '_').replace('.', '_')}"
+
+
+def _states(device: libvirt.virNodeDevice) -> States:
+    """Of a daemon that does not tell, all devices are there and none is defined."""
+    return (
+        or_nothing(lambda: bool(device.isActive()), True),
+        or_nothing(lambda: bool(device.isPersistent()), False),
+        or_nothing(lambda: bool(device.autostart()), False),
+    )
 
 
 def unseen(devices: Mapping[str, Device]) -> dict[str, tuple[Need, ...]]:

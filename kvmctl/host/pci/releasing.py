@@ -11,7 +11,10 @@ from kvmctl.host import machine
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
 from kvmctl.host.machine import ROOT
+from kvmctl.host.pci.holders import held
 from kvmctl.host.pci.inventory import inventory
+from kvmctl.host.pci.nodes import name_of
+from kvmctl.host.pci.reserving import reserved_here
 from kvmctl.plan.pci.find import find
 
 if TYPE_CHECKING:
@@ -41,6 +44,19 @@ def release(host: Host, word: str) -> dict[str, Any]:
     return _answer(inventory(host), address, changed=stuck)
 
 
+def left_over(host: Host, system: Path = ROOT) -> tuple[str, ...]:
+    """Devices of this machine that vfio-pci has, and neither a VM nor `pci reserve`, nor whoever gives them by hand."""
+    found = {path.name for path in (system / PCI / "drivers/vfio-pci").glob("????:??:??.?")}
+    if not found:
+        return ()
+    kept = {
+        address
+        for address, holders in held(host).devices.items()
+        if any(holder.running or not holder.managed for holder in holders)
+    }
+    return tuple(sorted(found - kept - set(reserved_here(system))))
+
+
 def _answer(known: Inventory, address: str, *, changed: bool) -> dict[str, Any]:
     driver = known.devices[address].driver
     if changed and "vfio" in driver:
@@ -54,10 +70,9 @@ def _answer(known: Inventory, address: str, *, changed: bool) -> dict[str, Any]:
 
 def _reattach(host: Host, address: str) -> None:
     """By libvirt, which also forgets that it had taken it."""
-    name = f"pci_{address.replace(':', '_').replace('.', '_')}"
     with translated(doing=f"give {address} back to its driver", host=host.name):
         try:
-            host.conn.nodeDeviceLookupByName(name).reAttach()
+            host.conn.nodeDeviceLookupByName(name_of(address)).reAttach()
         except libvirt.libvirtError as problem:
             if problem.get_error_code() not in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_NO_NODE_DEVICE):
                 raise

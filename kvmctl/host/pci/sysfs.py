@@ -11,7 +11,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kvmctl.host.machine import ROOT, number_of, text_of
-from kvmctl.plan.pci.facts import Device, MdevType
+from kvmctl.plan.pci.facts import Device, Mdev, MdevType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,6 +77,14 @@ def carried(system: Path, kind: str, on: Callable[[Path], str] = carrier) -> dic
         if address and not (place / "partition").exists():
             found[address].append(place.name)
     return {address: tuple(names) for address, names in found.items()}
+
+
+def mdevs(system: Path = ROOT) -> dict[str, Mdev]:
+    """The mediated devices that are there, by UUID; what libvirt keeps of them the kernel does not know."""
+    places = entries(system / "sys/bus/mdev/devices")
+    return {
+        place.name: Mdev(uuid=place.name, type=_target(place / "mdev_type"), parent=carrier(place)) for place in places
+    }
 
 
 def _device(system: Path, place: Path, cards: tuple[str, ...], disks: tuple[str, ...]) -> Device:

@@ -62,12 +62,29 @@ def _hostdev(ends: Ends, device: Element) -> Iterator[Finding]:
         return  # found again from any host
     else:
         code, what = "host-device", f"it has the {kind.upper()} device {where} of {ends.source.name}"
-    if _pair(device):
+    if kind == "pci" and where in ends.likes:
+        yield _swapped(ends, device, code, what, where)
+    elif _pair(device):
         yield note("failover-device", f"{what}; it is unplugged for the move, and its twin takes over", subject=where)
     elif ends.guest.running:
         yield blocker(code, what, DETACH, subject=where)
     else:
         yield blocker(code, what, "remove it from the definition, and add its like there", subject=where)
+
+
+def _swapped(ends: Ends, device: Element, code: str, what: str, address: str) -> Finding:
+    """A network device, whose like the VM gets at the target if there is one that is free."""
+    there = ends.likes[address]
+    if not there:
+        hint = f"free one there, or make more: kvmctl pci list --class nic -H {ends.target.name}; kvmctl pci vfs"
+        return blocker(code, f"{what}, and {ends.target.name} has no free one like it", hint, subject=address)
+    if _pair(device):
+        what = f"{what}; it is unplugged for the move, its twin takes over, and it gets {there} there"
+        return note("failover-device", what, subject=address)
+    if ends.guest.running:
+        what = f"{what}; the guest must let go of it for the move, and gets {there} there"
+        return note("device-swapped", what, subject=address)
+    return note("device-swapped", f"{what}, and gets {there} there", subject=address)
 
 
 def _place(address: Element) -> str:
@@ -85,8 +102,12 @@ def _card(ends: Ends, card: Element) -> Iterator[Finding]:
     element = card.find("mac")
     mac = "" if element is None else element.get("address", "")
     if card.get("type") in ("hostdev", "vdpa") or card.find("source/address[@type='pci']") is not None:
+        address = card.find("source/address")
+        where = "" if address is None or address.get("slot") is None else _place(address)
         what = f"its network device {mac} is hardware of {ends.source.name}"
-        if _pair(card):
+        if where in ends.likes:
+            yield _swapped(ends, card, "host-device", what, where)
+        elif _pair(card):
             yield note("failover-device", f"{what}; it is unplugged for the move, and its twin takes over", subject=mac)
         else:
             yield blocker("host-device", what, DETACH, subject=mac)

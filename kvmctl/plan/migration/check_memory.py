@@ -25,7 +25,7 @@ def memory(ends: Ends) -> Iterator[Finding]:
     yield from _objections(ends)
     yield from _free(ends)
     if ends.target.unplaceable:
-        what = f"{ends.target.name} has no place for it: {ends.target.unplaceable}"
+        what = ends.target.unplaceable
         hint = (
             f"kvmctl pin clear {ends.guest.name} lets it float; kvmctl host topology -H {ends.target.name} shows more"
         )

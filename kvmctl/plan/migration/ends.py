@@ -169,6 +169,9 @@ class Ends:
     way: Way = field(default_factory=Way)
     sights: Mapping[str, Sight] = field(default_factory=dict)
     """By path at the source."""
+    likes: Mapping[str, str] = field(default_factory=dict)
+    """Of each network device of the source that it has, the free one of the target that is like it, or an empty word;
+    by address."""
 
     @cached_property
     def xml(self) -> Element:

@@ -45,6 +45,8 @@ class Journal:
     """The limit for moves that the VM had before, in MiB a second; steering and stopping change it."""
     made: tuple[str, ...] = ()
     """Paths of the volumes that were made at the target for this move alone."""
+    unplugged: tuple[tuple[str, str], ...] = ()
+    """Devices that the guest has let go of for the move: each as XML, and the address of its like at the target."""
     pid: int = 0
     born: int = 0
 

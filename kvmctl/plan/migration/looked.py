@@ -37,6 +37,8 @@ class Looked:
     """Why post-copy is impossible, or nothing."""
     no_multifd: str = ""
     no_xbzrle: str = ""
+    likes: Mapping[str, str] = field(default_factory=dict)
+    """The network devices of the source that it has, and what it gets for each at the target."""
     cores: int = 1
     """Free host CPUs of the weaker end."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kvmctl.errors import Refused
 from kvmctl.spec.model import usb
+from kvmctl.spec.model.mdev import is_uuid
 from kvmctl.spec.model.pci import selector, spelled_out
 from kvmctl.spec.plainly import to_plain
 
@@ -34,8 +35,10 @@ def of_address(disk: Disk) -> Disk:
 
 
 def addressed(entry: Pci) -> Pci:
-    """An entry with its address. Raises Refused for one that only the host can tell."""
+    """An entry with its address, or UUID. Raises Refused for one that only the host can tell."""
     entry = spelled_out(entry)
+    if is_uuid(entry.mdev or ""):
+        return entry
     if entry.address is None:
         raise _undecided(", ".join(f"{key}: {value}" for key, value in to_plain(entry).items()))
     return replace(entry, managed=entry.managed is not False)

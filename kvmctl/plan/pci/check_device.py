@@ -56,5 +56,5 @@ def traps(inventory: Inventory, device: Device, roms: Collection[str]) -> Iterat
         yield warning("option-rom", what, "give it its ROM as a file: rom: /path", subject=address)
     if device.base_class == GRAPHICS and device.driver in UNWILLING:
         what = f"the driver {device.driver} may hang when {address} is taken from it at work"
-        hint = f"give it to vfio-pci at boot: driverctl set-override {address} vfio-pci"
+        hint = f"keep it for VMs from boot on: kvmctl pci reserve {address}"
         yield warning("unwilling-driver", what, hint, subject=address)

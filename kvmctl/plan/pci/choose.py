@@ -7,20 +7,22 @@ its only one to another. What shares an IOMMU group with the one that is taken g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from kvmctl.errors import NotFound, Refused
 from kvmctl.plan.pci.classes import is_of
 from kvmctl.plan.pci.find import find, names_of
 from kvmctl.plan.pci.identity import Identity, identities
+from kvmctl.plan.pci.mediated import cut, mdev_of
 from kvmctl.plan.pci.verdict import verdict
 from kvmctl.spec.model.pci import Pci, selector, spelled_out
 from kvmctl.spec.plainly import to_plain
 
 if TYPE_CHECKING:
-    from kvmctl.plan.pci.facts import Device, Inventory
+    from kvmctl.plan.pci.facts import Device, Inventory, Mdev
     from kvmctl.spec.model.vm import Vm
 
 TOLD = 5
@@ -39,14 +41,16 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """The VM with an address for each of its devices; `addresses` are all of them, `sentences` say why these.
+    """The VM with an address for each of its devices, and a UUID for each mdev.
 
+    `addresses` are all that are there, mdevs by UUID; `mdevs` are to be made, or started. `sentences` say why these,
     `identities` tell what they are, to know them again; `picked` are those that were picked of several, and that no
     other VM had.
     """
 
     vm: Vm
     addresses: tuple[str, ...] = ()
+    mdevs: tuple[Mdev, ...] = ()
     identities: tuple[Identity, ...] = ()
     picked: frozenset[str] = frozenset()
     sentences: tuple[str, ...] = ()
@@ -54,11 +58,15 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class Taste:
-    """What makes one device better than another for this VM: `nodes` are those of its memory."""
+    """What makes one device better than another for this VM: `nodes` are those of its memory.
+
+    `new_uuid` says what an mdev is to be called that must be made.
+    """
 
     uuid: str = ""
     nodes: frozenset[int] = field(default_factory=frozenset)
     aliases: Mapping[str, str] = field(default_factory=dict)
+    new_uuid: Callable[[], str] = field(default=lambda: str(uuid4()))
 
 
 def has_devices(vm: Vm) -> bool:
@@ -66,7 +74,9 @@ def has_devices(vm: Vm) -> bool:
 
 
 def choose(vm: Vm, inventory: Inventory, taste: Taste) -> Chosen:
-    """Settle all entries of a spec. Raises NotFound or Refused where there are not enough devices."""
+    """Settle all entries of a spec. Raises NotFound or Refused where there are not enough devices. Mdevs come last."""
+    given = [(mdev_of(entry, taste), entry.count or 1) for entry in map(spelled_out, vm.pci)]
+    parts = cut([word for word, count in given if word for _ in range(count)], inventory, taste)
     wanted = list(_wanted(vm, inventory, taste))
     found = matched(inventory, wanted)
     sentences = [_why(inventory, one, address, taste) for one, address in zip(wanted, found) if not _named(one)]
@@ -85,19 +95,20 @@ def choose(vm: Vm, inventory: Inventory, taste: Taste) -> Chosen:
         entries.append(Pci(address=address, **kept))
         if not one.entry.address:
             along += [other for other in verdict(inventory, address).along if other not in (*found, *along)]
-    entries += [Pci(address=address) for address in along]
+    entries += [*(Pci(address=address) for address in along), *(Pci(mdev=uuid) for uuid in parts.uuids)]
     if along:
         sentences.append(f"{', '.join(along)} goes along, of the same IOMMU group")
     return Chosen(
         vm=replace(vm, pci=tuple(entries), networks=tuple(cards), disks=tuple(disks)),
-        addresses=(*found, *along),
-        picked=frozenset(
+        addresses=(*found, *along, *parts.there),
+        mdevs=parts.wanted,
+        picked=parts.picked.union(
             address
             for one, address in zip(wanted, found)
             if not _named(one) and not any(_others(inventory, address, taste))
         ),
         identities=identities(inventory, (*found, *along)),
-        sentences=tuple(sentences),
+        sentences=(*sentences, *parts.sentences),
     )
 
 
@@ -112,6 +123,9 @@ def candidates(inventory: Inventory, entry: Pci, taste: Taste) -> list[Device]:
                 f"config.yaml has no device '{entry.alias}' for {inventory.host}; it has {known}",
                 hint="write it below devices: of the host's entry",
             )
+        if selector(meant).mdev:
+            what = f"{entry.alias} is {meant}, which is no device as a whole"
+            raise Refused("device-not-free", what, hint="give it by pci:, or take another device")
         return candidates(inventory, selector(meant), taste)
     if entry.address:
         return [inventory.devices[find(inventory, entry.address)]]
@@ -155,7 +169,8 @@ def matched(inventory: Inventory, wanted: Sequence[Wanted]) -> list[str]:
 
 
 def _wanted(vm: Vm, inventory: Inventory, taste: Taste) -> Iterator[Wanted]:
-    entries = [(f"pci[{index}]", spelled_out(entry)) for index, entry in enumerate(vm.pci)]
+    spelled = [(f"pci[{index}]", spelled_out(entry)) for index, entry in enumerate(vm.pci)]
+    entries = [(path, entry) for path, entry in spelled if not mdev_of(entry, taste)]
     entries += [
         (f"networks[{index}].hostdev", selector(card.hostdev)) for index, card in enumerate(vm.networks) if card.hostdev
     ]

@@ -25,6 +25,21 @@ class MdevType:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mdev:
+    """A mediated device: a part of a device, for one VM. `parent` is that device's address.
+
+    `active`: it is there. `defined`: libvirt keeps how it is made; with `autostart` it is made at each boot.
+    """
+
+    uuid: str
+    type: str
+    parent: str
+    active: bool = True
+    defined: bool = False
+    autostart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class Device:
     """One PCI device of a host.
 
@@ -94,7 +109,7 @@ class Need:
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """A VM that a device is assigned to. `managed`: libvirt binds it to vfio-pci and gives it back by itself.
+    """A VM that a device, or an mdev, is assigned to. `managed`: libvirt binds the device to vfio-pci, and back.
 
     `through` says how, where it is not as a whole PCI device: an mdev for one.
     """
@@ -134,7 +149,8 @@ class Inventory:
     """All PCI devices of a host, who has them, and what the host needs of them.
 
     `local` tells whether the host's own eyes were used: mounts, routes and sysfs. Where it is false, whatever carries a
-    block device or a network interface that may have an address is among `needs`.
+    block device or a network interface that may have an address is among `needs`. `holders` are told by address, and
+    those of an mdev by its UUID, and by the address of its parent as well.
     """
 
     host: str
@@ -142,6 +158,8 @@ class Inventory:
     needs: Mapping[str, tuple[Need, ...]] = field(default_factory=dict)
     holders: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
     iommu: Iommu = field(default_factory=Iommu)
+    mdevs: Mapping[str, Mdev] = field(default_factory=dict)
+    """By UUID."""
     local: bool = True
     missing: tuple[str, ...] = ()
     """What could not be seen, and what follows from that: a sentence each."""

@@ -15,6 +15,8 @@ from kvmctl.plan.migration.verdicts import blocker, note, warning
 from kvmctl.plan.pci.check_device import functions, traps
 from kvmctl.plan.pci.check_host import host
 from kvmctl.plan.pci.hindrances import hindrances, is_bound
+from kvmctl.plan.pci.mediated import check_mdev
+from kvmctl.spec.model.mdev import is_uuid
 
 if TYPE_CHECKING:
     from kvmctl.plan.migration.finding import Finding
@@ -42,10 +44,14 @@ def check(
 ) -> tuple[Finding, ...]:
     """All findings about these devices for one VM, of which `uuid` is its own and `memory` its bytes.
 
-    `forced` are those that it may take from the host all the same; for `roms` it has the option ROM as a file.
+    Mdevs are named by their UUIDs, and ask nothing of the host as a whole. `forced` are those that it may take from
+    the host all the same; for `roms` it has the option ROM as a file.
     """
-    wanted = list(dict.fromkeys(addresses))
-    found = [*twice(addresses), *host(inventory, wanted, memory)] if wanted else []
+    mdevs = [each for each in dict.fromkeys(addresses) if is_uuid(each)]
+    wanted = [each for each in dict.fromkeys(addresses) if each not in mdevs]
+    found = [*twice(addresses), *(host(inventory, wanted, memory) if wanted else ())]
+    for each in mdevs:
+        found += check_mdev(inventory, each, vm=uuid)
     for address in wanted:
         if address not in inventory.devices:
             found.append(_missing(inventory, address))

@@ -11,7 +11,7 @@ from kvmctl.plan.pci.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmctl.plan.pci.facts import Inventory
+    from kvmctl.plan.pci.facts import Inventory, Mdev
     from kvmctl.plan.pci.hindrances import Uses
 
 Values = dict[str, Any]
@@ -70,6 +70,50 @@ def told(inventory: Inventory, address: str) -> Values:
     }
 
 
+def mdevs_listed(inventory: Inventory) -> list[Values]:
+    """What the devices can be cut into, each type with the mdevs there are of it below it."""
+    types: list[Values] = [
+        {
+            "name": kind.id,
+            "kind": "type",
+            "parent": address,
+            "type": kind.id,
+            "title": kind.name or None,
+            "free": kind.free,
+            "uuid": None,
+            "active": None,
+            "defined": None,
+            "autostart": None,
+            "used_by": [],
+            "host": inventory.host,
+        }
+        for address in sorted(inventory.devices)
+        for kind in inventory.devices[address].mdev_types
+    ]
+    mdevs = [mdev_told(inventory, inventory.mdevs[uuid]) for uuid in sorted(inventory.mdevs)]
+    return sorted([*types, *mdevs], key=lambda item: (item["parent"], item["type"]))
+
+
+def mdev_told(inventory: Inventory, mdev: Mdev) -> Values:
+    """One mdev."""
+    device = inventory.devices.get(mdev.parent)
+    kinds = device.mdev_types if device is not None else ()
+    return {
+        "name": mdev.uuid,
+        "kind": "mdev",
+        "parent": mdev.parent,
+        "type": mdev.type,
+        "title": next((kind.name for kind in kinds if kind.id == mdev.type and kind.name), None),
+        "free": None,
+        "uuid": mdev.uuid,
+        "active": mdev.active,
+        "defined": mdev.defined,
+        "autostart": mdev.autostart,
+        "used_by": list(_vms(inventory, mdev.uuid)),
+        "host": inventory.host,
+    }
+
+
 def explained(inventory: Inventory, address: str) -> Values:
     """One device with its whole group, and all that stands against assigning it alone."""
     device = inventory.devices[address]
@@ -83,7 +127,12 @@ def explained(inventory: Inventory, address: str) -> Values:
 
 def users(inventory: Uses, device: str) -> Iterator[Values]:
     """Who uses a device of any bus: VMs, and the host."""
-    for holder in inventory.holders.get(device, ()):
-        yield {"by": "vm", "name": holder.vm, "running": holder.running, "code": "assigned", "reason": None}
+    yield from _vms(inventory, device)
     for need in inventory.needs.get(device, ()):
         yield {"by": "host", "name": inventory.host, "running": True, "code": need.code, "reason": need.sentence}
+
+
+def _vms(inventory: Uses, name: str) -> Iterator[Values]:
+    """The VMs that have a device, or an mdev."""
+    for holder in inventory.holders.get(name, ()):
+        yield {"by": "vm", "name": holder.vm, "running": holder.running, "code": "assigned", "reason": None}

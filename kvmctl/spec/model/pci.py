@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kvmctl.spec.declare import beside, group, scalar, through
-from kvmctl.spec.kinds import LINE, PATH, Kind, boolean, choice, integer, pattern
-from kvmctl.spec.lenses import find, prune, require
+from kvmctl.spec.kinds import BOOLEAN, LINE, PATH, Kind, choice, integer, pattern
+from kvmctl.spec.lenses import Scalar, find, prune, require
+from kvmctl.spec.model.mdev import MDEV, Mediated, is_mediated, is_uuid, mediated, named
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -22,7 +23,7 @@ ADDRESS = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0
 CLASSES = ("gpu", "nvme", "nic", "storage", "usb", "audio", "accelerator")
 PARTS = (("domain", 4), ("bus", 2), ("slot", 2), ("function", 1))
 """Attributes of an `<address>`, and how many digits each has."""
-PREFIXES = ("serial", "alias", "vf_of")
+PREFIXES = ("serial", "alias", "vf_of", "mdev")
 IDS = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})", re.IGNORECASE)
 
 
@@ -93,6 +94,13 @@ class Rom:
         prune(element, ("rom",))
 
 
+class Managed(Scalar):
+    """Who binds the driver. Of an mdev there is none to bind, whatever libvirt writes there."""
+
+    def get(self, element: Element) -> Any:
+        return None if element.get("type") == "mdev" else super().get(element)
+
+
 def _rom(value: str) -> Any:
     return False if value == "false" else PATH.parse(value)
 
@@ -109,7 +117,8 @@ class Pci:
 
     device: str | None = beside(
         LINE,
-        "Which one: an address, vendor:product, a class, a network interface, a disk, serial:…, alias:… or vf_of:….",
+        "Which one: an address, vendor:product, a class, a network interface, a disk, serial:…, alias:…, vf_of:… or "
+        "mdev:….",
         example="0000:3b:00.0",
     )
     address: str | None = through(Address(), PCI_ADDRESS, "Its address on the host.")
@@ -120,11 +129,20 @@ class Pci:
     serial: str | None = beside(LINE, "Its serial number.")
     alias: str | None = beside(LINE, "What the host's entry in config.yaml calls it, under devices:.")
     vf_of: str | None = beside(LINE, "Any free virtual function of this card: an interface or an address.")
+    mdev: str | None = through(
+        Mediated(),
+        MDEV,
+        "Part of a device, a vGPU for example: a type of mediated devices, of which a free one is taken or a new one "
+        "made, or the UUID of one.",
+        example="nvidia-35",
+    )
     count: int | None = beside(integer(1, 64), "How many of them; 1 if left out.")
     rom: Any = through(Rom(), ROM, "Its option ROM as a file of the host; false: the guest sees none.")
     boot_order: int | None = scalar("boot/@order", integer(1, 1000), "Place in the boot order, instead of boot:.")
-    managed: bool | None = scalar(
-        "@managed", boolean(), "false: you give it to the driver vfio-pci, and back. true if left out."
+    managed: bool | None = through(
+        Managed("@managed", BOOLEAN),
+        BOOLEAN,
+        "false: you give it to the driver vfio-pci, and back. true if left out.",
     )
 
     def check(self) -> Iterator[tuple[str, str, str]]:
@@ -132,7 +150,7 @@ class Pci:
             yield "", "which device is missing", "write an address, as in 0000:3b:00.0, or class: nic"
         if self.device:
             others = [name for name in CHOOSING if name != "device" and getattr(self, name)]
-            if others:
+            if others and not self.mdev:
                 yield others[0].rstrip("_"), "device and other keys both say which", "write one of the two"
             try:
                 selector(self.device)
@@ -141,14 +159,34 @@ class Pci:
                 yield "device", message, hint
         if self.product and not self.vendor:
             yield "product", "a product without its vendor may be anything", "write vendor: too"
-        if (self.count or 1) > 1 and (self.address or self.serial or self.alias or self.name):
+        yield from self._check_mdev()
+        if (self.count or 1) > 1 and (
+            self.address or self.serial or self.alias or self.name or is_uuid(self.mdev or "")
+        ):
             yield "count", "this names one device, of which there are not several", "leave out count"
+
+    def _check_mdev(self) -> Iterator[tuple[str, str, str]]:
+        if self.mdev:
+            for name in CHOOSING:
+                if name != "mdev" and getattr(self, name):
+                    yield name.rstrip("_"), "an mdev is told by its type or UUID alone", "leave this out"
+        if self.mdev or _says_mdev(self.device):
+            for name in ("rom", "boot_order", "managed"):
+                if getattr(self, name) is not None:
+                    yield name, f"an mdev has no {name}", "leave it out"
+
+
+def _says_mdev(word: str | None) -> bool:
+    try:
+        return bool(word and selector(word).mdev)
+    except ValueError:
+        return False
 
 
 def _disk(value: str) -> str:
     """An NVMe device as a person names it; an address is written in full."""
     meant = selector(value)
-    if meant.vf_of or meant.class_ not in (None, "nvme"):
+    if meant.vf_of or meant.mdev or meant.class_ not in (None, "nvme"):
         raise ValueError(f"'{value[:80]}' is no NVMe device; write an address, a serial number, or nvme for any")
     return meant.address or value
 
@@ -161,7 +199,7 @@ CHOSEN_DISK = Kind(
 )
 
 
-CHOOSING = ("device", "address", "vendor", "class_", "name", "serial", "alias", "vf_of")
+CHOOSING = ("device", "address", "vendor", "class_", "name", "serial", "alias", "vf_of", "mdev")
 
 
 def selector(text: str) -> Pci:
@@ -172,7 +210,9 @@ def selector(text: str) -> Pci:
             rest = word.removeprefix(f"{prefix}:").strip()
             if not rest:
                 raise ValueError(f"'{word}' does not say which; write {prefix}:NAME")
-            return Pci(**{prefix: rest})
+            return Pci(**{prefix: MDEV.parse(rest) if prefix == "mdev" else rest})
+    if is_uuid(word):
+        return Pci(mdev=word.lower())
     if word in CLASSES:
         return Pci(class_=word)
     ids = IDS.fullmatch(word)
@@ -194,7 +234,9 @@ def spelled_out(entry: Pci) -> Pci:
 
 
 def is_assigned(element: Element) -> bool:
-    """A `<hostdev>` for a PCI device, as libvirt writes it."""
+    """A `<hostdev>` for a PCI device or an mdev, as libvirt writes it."""
+    if is_mediated(element):
+        return True
     plain = element.get("type") == "pci" and element.get("mode") == "subsystem"
     return plain and element.get("managed") in ("yes", "no") and bool(Address().get(element))
 
@@ -205,5 +247,10 @@ def is_function(element: Element) -> bool:
 
 
 def has_assigned(domain: Element) -> bool:
-    """Whether a domain has PCI devices of the host, in any form."""
-    return domain.find("devices/*/source/address[@slot]") is not None
+    """Whether a domain has PCI devices of the host, in any form, or mdevs."""
+    return domain.find("devices/*/source/address[@slot]") is not None or bool(mediated(domain))
+
+
+def name_of(element: Element) -> str | None:
+    """The address of the device that an element is for; of an mdev its UUID."""
+    return Address().get(element) or named(element)

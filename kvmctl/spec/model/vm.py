@@ -10,6 +10,7 @@ from kvmctl.spec.kinds import BOOLEAN, LINE, NAME, ON_OFF, TEXT, UUID, WORD, cho
 from kvmctl.spec.lenses import Flag
 from kvmctl.spec.model import across, devices, disk, network
 from kvmctl.spec.model.boot import Boot, Firmware
+from kvmctl.spec.model.mdev import is_uuid
 from kvmctl.spec.model.memory import Memory
 from kvmctl.spec.model.numa import Numa
 from kvmctl.spec.model.pci import Pci, is_assigned, selector
@@ -48,6 +49,7 @@ class Features:
     apic: bool | None = through(Flag("apic"), BOOLEAN, "Interrupt controller of PCs; left out, it is on for x86.")
     pae: bool | None = through(Flag("pae"), BOOLEAN, "More than 4GiB for 32-bit guests.")
     smm: bool | None = scalar("smm/@state", ON_OFF, "System management mode.")
+    hidden: bool | None = scalar("kvm/hidden/@state", ON_OFF, "Do not tell the guest of KVM, for drivers that mind.")
     hyperv: Hyperv | None = nested("hyperv", Hyperv, "Enlightenments for Windows.")
 
 
@@ -96,8 +98,8 @@ class Vm:
     pci: tuple[Pci, ...] = listed(
         "devices/hostdev",
         Pci,
-        "PCI devices of the host.",
-        key=lambda item: item.address,
+        "PCI devices of the host, and parts of them.",
+        key=lambda item: item.address or item.mdev,
         when=is_assigned,
     )
     usb: tuple[Usb, ...] = listed(
@@ -209,15 +211,19 @@ class Vm:
 
 def _devices_twice(vm: Vm) -> Iterator[tuple[str, str, str]]:
     """The same address, or USB device, in two places."""
-    given = [(f"pci[{index}]", entry.address or entry.device or "") for index, entry in enumerate(vm.pci)]
+    given = [
+        (f"pci[{index}]", entry.address or entry.device or (entry.mdev and f"mdev:{entry.mdev}") or "")
+        for index, entry in enumerate(vm.pci)
+    ]
     given += [(f"disks[{index}].nvme", disk.nvme or "") for index, disk in enumerate(vm.disks)]
     given += [(f"networks[{index}].hostdev", card.hostdev or "") for index, card in enumerate(vm.networks)]
     seen: dict[str, str] = {}
     for path, text in given:
         try:
-            address = selector(text).address if text else None
+            meant = selector(text) if text else None
         except ValueError:
             continue  # which is said elsewhere
+        address = meant and (meant.address or (meant.mdev if is_uuid(meant.mdev or "") else None))
         if address in seen:
             yield path, f"{address} is given to the VM by {seen[address]} already", "name each device once"
         elif address:

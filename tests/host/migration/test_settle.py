@@ -15,6 +15,7 @@ from kvmctl.host.migration import journal as journals
 from kvmctl.host.migration import settle as module
 from kvmctl.host.migration.journal import Journal
 from kvmctl.host.migration.settle import Settled, settle
+from kvmctl.host.targets import Target
 from kvmctl.parallel import Work
 from kvmctl.plan.migration.settle import End, Side, State
 from tests.host.migration.test_journal import ENTRY
@@ -83,6 +84,13 @@ class World:
 
     def unlimit(self, side: Side, speed: int) -> None:
         self._deed(f"limit {speed} at", side)
+
+    @property
+    def targets(self) -> dict[Side, Target]:
+        return {"source": Target("host1", "test:///default"), "target": Target("host2", "test:///default")}
+
+    def act(self, side: Side, deed: Callable[[Any], object]) -> None:
+        self._deed("plug at", side)
 
     def clean(self, made: tuple[str, ...]) -> None:
         self._deed(f"remove {','.join(made)} at", "target")
@@ -155,6 +163,30 @@ def test_a_limit_that_was_set_under_way_is_taken_back(monkeypatch: pytest.Monkey
     world.stubborn.add("limit 100 at source")
     assert settled(world, monkeypatch, replace(MOVING, speed=100)).outcome == "stayed"
     assert world.deeds == ["limit 100 at source"]
+
+
+CARD = (
+    '<interface type="hostdev" managed="yes"><source>'
+    '<address type="pci" domain="0x0000" bus="0x01" slot="0x10" function="0x0"/></source></interface>'
+)
+
+
+def test_what_the_guest_let_go_of_is_plugged_in_where_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = replace(MOVING, unplugged=((CARD, "0000:01:10.2"),))
+    world = World("absent", "running")
+    world.ends["target"] = End(state="running", persistent=True)
+    found = settled(world, monkeypatch, let_go)
+    assert (world.deeds, found.notes) == (["plug at target"], ("plugged in 0000:01:10.2 of host2",))
+    world = World("running", "absent")
+    found = settled(world, monkeypatch, let_go)
+    assert (world.deeds, found.notes) == (["plug at source"], ("plugged in 0000:01:10.0 of host1",))
+    world = World("running", "absent")
+    world.stubborn.add("plug at source")
+    [note] = settled(world, monkeypatch, let_go).notes
+    assert "kvmctl pci attach web1 0000:01:10.0" in note
+    world = World("off", "absent")
+    assert settled(world, monkeypatch, let_go).notes == ()
+    assert world.deeds == []
 
 
 @pytest.mark.parametrize("silent", ["source", "target"])

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kvmctl.errors import Conflict
 from kvmctl.host.pci import assigning
+from kvmctl.host.pci.holders import Held
+from kvmctl.plan.pci.facts import Holder
 
-ADDRESS = "0000:3b:00.0"
+ADDRESS, UUID = "0000:3b:00.0", "c2177883-f1bb-47f0-914d-32a22e3a8804"
 
 
 def test_a_device_that_another_was_given_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
-    holder = SimpleNamespace(vm="db1", uuid="db1's")
-    monkeypatch.setattr(assigning, "held", lambda host: SimpleNamespace(devices={ADDRESS: (holder,)}))
+    holder = Holder(vm="db1", uuid="db1's", running=True)
+    monkeypatch.setattr(assigning, "held", lambda host: Held(devices={ADDRESS: [holder]}, mdevs={UUID: [holder]}))
     host: Any = None
     assigning.check_unshared(host, "db1's", [ADDRESS])
     assigning.check_unshared(host, "web1's", ["0000:3b:00.1"])
-    with pytest.raises(Conflict, match=rf"db1 was given {ADDRESS}") as caught:
-        assigning.check_unshared(host, "web1's", [ADDRESS])
-    assert caught.value.code == "devices-taken"
+    for name in (ADDRESS, UUID):
+        with pytest.raises(Conflict, match=rf"db1 was given {name}") as caught:
+            assigning.check_unshared(host, "web1's", [name])
+        assert caught.value.code == "devices-taken"

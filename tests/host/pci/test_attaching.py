@@ -15,8 +15,9 @@ from kvmctl.errors import Refused
 from kvmctl.host.hostdevs import give
 from kvmctl.host.pci import attaching
 from kvmctl.host.undoing import Undo
-from kvmctl.spec.xmltext import parse
+from kvmctl.spec.xmltext import parse, render
 
+UUID = "c2177883-f1bb-47f0-914d-32a22e3a8804"
 FULL = {
     "pcie-root-port": "internal error: No more available PCI slots",
     "qemu-xhci": "internal error: No free USB ports",
@@ -28,6 +29,14 @@ class Problem(libvirt.libvirtError):  # type: ignore[misc]
 
     def get_error_message(self) -> str:
         return self.told
+
+
+def test_what_an_mdev_is_given_and_known_by() -> None:
+    device = attaching._element(UUID, mac=None, vlan=None, card=False)
+    assert (device.get("type"), device.get("model"), device.get("managed")) == ("mdev", "vfio-pci", None)
+    domain = parse(f"<domain><devices>{render(device)}</devices></domain>")
+    assert attaching.device_of(domain, UUID) is domain.find("devices/hostdev")
+    assert attaching.device_of(domain, "0000:3b:00.0") is None
 
 
 @pytest.mark.parametrize("controller", FULL)

@@ -9,7 +9,7 @@ import pytest
 
 from kvmctl.host.pci import processes, sysfs, uses
 from kvmctl.host.pci.iommu import iommu
-from kvmctl.plan.pci.facts import Inventory, Need
+from kvmctl.plan.pci.facts import Inventory, Mdev, Need
 from kvmctl.plan.pci.guard import blockers, check
 from kvmctl.plan.pci.needs import needs
 from tests.host.pci.tree import Tree
@@ -29,6 +29,19 @@ def needed(tree: Tree, *, connection: str = "", running: tuple[str, ...] = ()) -
 
 def said(tree: Tree, address: str, **more: str) -> list[tuple[str, str]]:
     return [(need.code, need.sentence) for need in needed(tree, **more).get(address, ())]  # type: ignore[arg-type]
+
+
+def test_mediated_devices_as_the_kernel_tells_of_them(tree: Tree) -> None:
+    uuid = "c2177883-f1bb-47f0-914d-32a22e3a8804"
+    place = tree.pci(NIC, "vga", group=1, driver="nvidia")
+    kind = place / "mdev_supported_types/nvidia-35"
+    tree.file(kind / "name", "GRID T4-1B\n")
+    tree.file(kind / "available_instances", "15\n")
+    tree.link(place / uuid / "mdev_type", kind)
+    tree.link(f"sys/bus/mdev/devices/{uuid}", place / uuid)
+    assert sysfs.mdevs(tree.root) == {uuid: Mdev(uuid=uuid, type="nvidia-35", parent=NIC)}
+    [found] = sysfs.devices(tree.root)[NIC].mdev_types
+    assert (found.id, found.name, found.free) == ("nvidia-35", "GRID T4-1B", 15)
 
 
 def test_a_device_as_the_kernel_tells_of_it(tree: Tree) -> None:

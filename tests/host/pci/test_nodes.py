@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from kvmctl.host.pci.nodes import devices_of, mdevs_of, unseen
-from kvmctl.plan.pci.facts import Inventory, Iommu
+from kvmctl.plan.pci.facts import Inventory, Iommu, Mdev
 from kvmctl.plan.pci.verdict import verdict
 
 
@@ -40,6 +40,15 @@ VF = "<capability type='phys_function'><address domain='0x0000' bus='0x02' slot=
 MDEV = (
     "<device><name>mdev_c2177883_f1bb_47f0_914d_32a22e3a8804</name><parent>pci_0000_06_00_0</parent>"
     "<capability type='mdev'><type id='x'/></capability></device>"
+)
+LATER = (
+    "<device><name>mdev_d2177883_f1bb_47f0_914d_32a22e3a8804_0000_07_00_0</name><parent>computer</parent>"
+    "<capability type='mdev'><type id='nvidia-35'/><uuid>D2177883-f1bb-47f0-914d-32a22e3a8804</uuid>"
+    "<parent_addr>0000:07:00.0</parent_addr></capability></device>"
+)
+TYPES = (
+    "<capability type='mdev_types'><type id='nvidia-35'><name>GRID T4-1B</name><deviceAPI>vfio-pci</deviceAPI>"
+    "<availableInstances>16</availableInstances></type></capability>"
 )
 TEXTS = (
     pci("0000:00:01.0", "0x060400", driver="pcieport"),
@@ -84,4 +93,19 @@ def test_what_may_be_needed_is() -> None:
     }
     assert "on 10000:e1:00.0" in known.needs["0000:00:0e.0"][0].sentence
     assert devices["0000:01:00.0"].blocks == ("sda",)
-    assert mdevs_of(elements) == {"c2177883-f1bb-47f0-914d-32a22e3a8804": "0000:06:00.0"}
+
+
+def test_mediated_devices_of_older_and_newer_daemons() -> None:
+    """Older ones tell no UUID but in the name; of one whose device is not there the address is told alone."""
+    texts = (pci("0000:06:00.0", "0x030200", more=TYPES).replace("GROUP", "1"), MDEV, LATER)
+    elements = {element.findtext("name") or "": element for element in map(ElementTree.fromstring, texts)}
+    _, old, new = elements
+    found = mdevs_of(elements, {old: (True, False, False), new: (False, True, True)})
+    first, second = "c2177883-f1bb-47f0-914d-32a22e3a8804", "d2177883-f1bb-47f0-914d-32a22e3a8804"
+    assert found == {
+        first: Mdev(uuid=first, type="x", parent="0000:06:00.0"),
+        second: Mdev(uuid=second, type="nvidia-35", parent="0000:07:00.0", active=False, defined=True, autostart=True),
+    }
+    assert mdevs_of(elements, {}) == {}
+    [kind] = devices_of(elements)["0000:06:00.0"].mdev_types
+    assert (kind.id, kind.name, kind.free) == ("nvidia-35", "GRID T4-1B", 16)

@@ -222,6 +222,10 @@ SEEDS: dict[str, tuple[str, Ends]] = {
             HOSTDEV.format(type="pci", more="<teaming type='transient' persistent='ua-net0'/>", source=PCI),
         ),
     ),
+    "device-swapped": (
+        "note",
+        replace(with_devices(HOSTDEV.format(type="pci", more="", source=PCI)), likes={"0000:3b:00.0": "0000:3b:00.1"}),
+    ),
     "mediated-device": ("blocker", with_devices(HOSTDEV.format(type="mdev", more="", source="<address uuid='u'/>"))),
     "usb-device": (
         "blocker",

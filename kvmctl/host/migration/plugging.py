@@ -1,0 +1,90 @@
+"""Takes devices of the host out of a guest that is to move, and puts their likes into it where it is then.
+
+What was taken out is in the journal before it is, so that whoever finishes the move puts it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from kvmctl.errors import KvmctlError
+from kvmctl.host.connection import translated
+from kvmctl.host.hostdevs import release
+from kvmctl.host.library import libvirt
+from kvmctl.host.migration import journal as journals
+from kvmctl.host.pci.attaching import device_of
+from kvmctl.host.pci.holders import assigned
+from kvmctl.host.pci.inventory import inventory
+from kvmctl.parallel import Work
+from kvmctl.plan.migration.likes import likes, swap
+from kvmctl.plan.migration.told import Told
+from kvmctl.spec.xmltext import parse, render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kvmctl.host.connection import Host
+    from kvmctl.host.migration.sides import Sides
+    from kvmctl.plan.migration.ends import Guest
+    from kvmctl.plan.migration.journal import Journal
+    from kvmctl.plan.migration.settle import Side
+
+RELEASE_SECONDS = 30.0
+"""How long the guest may take to let go of each."""
+
+
+def likes_of(source: Host, target: Host, domain: libvirt.virDomain, vm: Guest) -> dict[str, str]:
+    """The network devices that it has, now or from its next boot on, and their likes at the target."""
+    with translated(vm=vm.name, doing="read its definition", host=source.name):
+        documents = [vm.xml]
+        if vm.running and vm.persistent:
+            documents.append(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+    if not any(list(assigned(document)) for document in documents):
+        return {}
+    return likes(documents, inventory(source), inventory(target))
+
+
+def unplug(
+    domain: libvirt.virDomain, found: Mapping[str, str], entry: Journal, work: Work, hear: Callable[[Told], None]
+) -> Journal:
+    """Have the guest let go of all that no twin of it stands in for. Raises TimedOut where it does not."""
+    with translated(vm=entry.name, doing="look at its devices"):
+        document = parse(domain.XMLDesc(0))
+    for address, there in found.items():
+        device = device_of(document, address)
+        if device is None or device.find("teaming") is not None:
+            continue
+        hear(Told(kind="step", vm=entry.name, what=f"unplugging {address}"))
+        entry = journals.step(entry, entry.step, unplugged=(*entry.unplugged, (render(device), there)))
+        patience = Work(min(RELEASE_SECONDS, work.remaining()), work.cancelled)
+        release(domain, address, partial(device_of, address=address), patience)
+    return entry
+
+
+def plug(sides: Sides, entry: Journal, side: Side) -> Iterator[str]:
+    """Put them, or their likes, into the guest again; sentences of what was done, or was not."""
+    for text, there in entry.unplugged:
+        element = parse(f"<domain><devices>{text}</devices></domain>")
+        [(address, _)] = assigned(element)
+        if side == "target":
+            swap(element, {address: there})
+            address = there
+        name = sides.targets[side].name
+        try:
+            sides.act(side, _giving(entry.uuid, address, render(element[0][0])))
+        except KvmctlError as problem:
+            again = f"kvmctl pci attach {entry.name} {address}"
+            yield f"{address} of {name} could not be plugged in: {problem.message}; {again}"
+        else:
+            yield f"plugged in {address} of {name}"
+
+
+def _giving(uuid: str, address: str, text: str) -> Callable[[Host], None]:
+    def give(host: Host) -> None:
+        domain = host.conn.lookupByUUIDString(uuid)
+        if device_of(parse(domain.XMLDesc(0)), address) is None:
+            domain.attachDeviceFlags(text, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    return give
