@@ -85,7 +85,7 @@ class NotFound(KvmctlError):
         "host-not-found": "The configuration has no host of that name.",
         "network-not-found": "The host has no network of that name.",
         "pool-not-found": "The host has no storage pool of that name.",
-        "device-not-found": "The host has no PCI device of that address or name, or no mdev of that type or UUID.",
+        "device-not-found": "The host has no PCI or USB device that is called so, or no mdev of that type or UUID.",
         "node-not-found": "The host has no NUMA node of that number.",
         "no-console": "The VM has no serial console to connect to.",
     }
@@ -174,7 +174,7 @@ class Refused(KvmctlError):
         "no-host-left": "No other host answers that a host's VMs could go to.",
         "tls-refused": "Hosts have no certificates to encrypt a migration with, or do not trust each other's.",
         "device-ambiguous": "Several devices are called so.",
-        "no-free-port": "A running VM has no free PCI port for a further device.",
+        "no-free-port": "A running VM has no free PCI or USB port for a further device.",
         "device-not-free": "No device that would do is free, and can be given to a VM.",
         "device-refused": "Devices cannot be given to a VM: the host needs them, they share a group, or it is unsafe.",
         "migration-blocked": "Something is in the way of a migration; all that is gets told, before anything moves.",

@@ -20,13 +20,20 @@ from kvmctl.commands.host import REGISTRY as HOST_REGISTRY
 from kvmctl.commands.pci import REGISTRY as PCI_REGISTRY
 from kvmctl.commands.pci.mdev import REGISTRY as MDEV_REGISTRY
 from kvmctl.commands.pin import REGISTRY as PIN_REGISTRY
+from kvmctl.commands.usb import REGISTRY as USB_REGISTRY
 from kvmctl.lazy import LazyGroup
 from kvmctl.reflect import exit_sentences, generated, help_of, summary
 from tests.conftest import InProcess
 from tests.environment import ROOT
 
 GENERATED = generated()
-GROUPS = {"host": HOST_REGISTRY, "pci": PCI_REGISTRY, "pci mdev": MDEV_REGISTRY, "pin": PIN_REGISTRY}
+GROUPS = {
+    "host": HOST_REGISTRY,
+    "pci": PCI_REGISTRY,
+    "pci mdev": MDEV_REGISTRY,
+    "pin": PIN_REGISTRY,
+    "usb": USB_REGISTRY,
+}
 PAGES = sorted(name for name in GENERATED if name.startswith("man/"))
 SOURCES = sorted((ROOT / "kvmctl").rglob("*.py"))
 README = (ROOT / "README.md").read_text()

@@ -120,6 +120,11 @@ def mdev_uuids(ctx: click.Context, parameter: click.Parameter, incomplete: str) 
     return _from_host(ctx, incomplete, _mdev_uuids)
 
 
+def usb_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The host's USB devices by port and by vendor:product."""
+    return _from_host(ctx, incomplete, _usb_devices)
+
+
 def _from_host(
     ctx: click.Context, incomplete: str, names: Callable[[Target], list[tuple[str, str]]]
 ) -> list[CompletionItem]:
@@ -178,6 +183,27 @@ def _devices(target: Target, *, mdevs: bool = False) -> list[tuple[str, str]]:
             if not is_board(device)
             for name in (device.address, *names_of(device))
         ),
+    ]
+
+
+def _usb_devices(target: Target) -> list[tuple[str, str]]:
+    """What they can be called, with what each is; hubs are no choice. Of this machine without asking libvirt."""
+    from kvmctl.host import machine
+    from kvmctl.host.pci.nodes import described
+    from kvmctl.host.usb import nodes, sysfs
+
+    if machine.is_local(target) and target.uri.startswith("qemu"):
+        found = sysfs.devices()
+    else:
+        from kvmctl.host.connection import connect
+
+        with connect(target, timeout=LIMIT, readonly=True) as host:
+            found = nodes.devices_of(described(host, nodes.KINDS) or {})
+    return [
+        (name, device.product_name or device.ids)
+        for device in found.values()
+        if not device.is_hub
+        for name in (device.port, device.ids)
     ]
 
 

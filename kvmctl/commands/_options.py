@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -34,24 +34,29 @@ def force_option() -> Decorator:
     return click.option("--force", is_flag=True, help="Pull the plug of a VM that has not stopped in time.")
 
 
-def force_device_option() -> Decorator:
-    """--force-host-device of all that gives devices to VMs; the function gets addresses in full, `forced`."""
+def force_device_option(bus: Literal["pci", "usb", "any"] = "any") -> Decorator:
+    """--force-host-device of all that gives devices of a bus, or of any, to VMs; the function gets PCI addresses in
+    full and USB ports, `forced`.
+    """
+
+    def names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
+        return tuple(read("--force-host-device", parse, text) or "" for text in value)
+
+    def parse(text: str) -> str:
+        from kvmctl.spec.model.pci import in_full
+        from kvmctl.spec.model.usb import PORT, is_port
+
+        is_usb = is_port(text) if bus == "any" else bus == "usb"
+        return str(PORT.parse(text)) if is_usb else in_full(text)
+
     return click.option(
         "--force-host-device",
         "forced",
         multiple=True,
-        metavar="ADDRESS",
-        callback=_addresses,
+        metavar={"pci": "ADDRESS", "usb": "PORT", "any": "ADDRESS|PORT"}[bus],
+        callback=names,
         help="Take this very device from the host, even if the host needs it.",
     )
-
-
-def _addresses(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
-    if not value:
-        return ()
-    from kvmctl.spec.model.pci import in_full
-
-    return tuple(read("--force-host-device", in_full, text) or "" for text in value)
 
 
 def read(option: str, parse: Callable[[str], Value], text: str | None) -> Value | None:

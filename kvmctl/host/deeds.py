@@ -15,6 +15,7 @@ from kvmctl.host.library import libvirt
 from kvmctl.plan.placement.pins import pins_of
 from kvmctl.spec.metadata import CREATING, VM
 from kvmctl.spec.model.pci import has_assigned
+from kvmctl.spec.model.usb import given
 from kvmctl.spec.xmltext import parse
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def start(
         from kvmctl.host.pci.assigning import look
 
         look(host, definition, forced=forced)
+    if any(given(definition)) and not domain.isActive():
+        from kvmctl.host.usb.assigning import look as look_at_usb
+
+        look_at_usb(host, definition, forced=forced)
     if pinned:
         from kvmctl.host.placing import check_alone
 

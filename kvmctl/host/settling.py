@@ -16,6 +16,7 @@ from kvmctl.host.placing import propose
 from kvmctl.host.rights import rights
 from kvmctl.host.tenants import tenants
 from kvmctl.host.topology import topology
+from kvmctl.host.usb import assigning as usb
 from kvmctl.plan.pci.choose import has_devices
 from kvmctl.plan.placement.request import concerns_place, wants_place
 from kvmctl.plan.possible import check_possible, overcommitted
@@ -55,11 +56,15 @@ def decide(
 
     `forced` are devices that it may have even if the host needs them; with `start` it is to start at once.
     """
+    told: tuple[str, ...] = ()
+    if vm.usb:
+        vm, told = usb.settle(host, vm, forced=forced, start=start)
     if not has_devices(vm):
-        return _decide(host, vm, work, facts)
+        decided = _decide(host, vm, work, facts)
+        return replace(decided, sentences=(*told, *decided.sentences))
     found = settle(host, vm, forced=forced, start=start)
     decided = _decide(host, found.vm, work, facts)
-    sentences = (*found.sentences, *decided.sentences)
+    sentences = (*told, *found.sentences, *decided.sentences)
     return replace(decided, sentences=sentences, devices=found.identities, mdevs=found.mdevs, picked=found.picked)
 
 

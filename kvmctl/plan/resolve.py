@@ -12,7 +12,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import NotFound, Refused
-from kvmctl.plan.pci.addressed import addressed, of_address, with_model
+from kvmctl.plan.pci.addressed import addressed, of_address, portless, with_model
 from kvmctl.plan.tuning import decided, in_full, useless_quota
 from kvmctl.plan.volumes import NewVolume
 from kvmctl.spec.declare import declarations, is_bare
@@ -80,6 +80,7 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
         vm = replace(vm, firmware=replace(vm.firmware, enrolled_keys=True))
     _check_networks(vm, facts)
     vm = replace(vm, networks=tuple(map(with_model, vm.networks)), pci=tuple(map(addressed, vm.pci)))
+    vm = replace(vm, usb=tuple(map(portless, vm.usb)))
     vm, volumes = _disks(vm, facts)
     if quota := useless_quota(vm):
         notes.append(quota)

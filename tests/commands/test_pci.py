@@ -25,6 +25,8 @@ def test_a_device_to_be_taken_is_named_in_full(run: InProcess) -> None:
         "start web1 --force-host-device 3b:00",
         "create web1.yaml --force-host-device 3b:00",
         "pci attach web1 gpu --force-host-device 3b:00",
+        "pci attach web1 gpu --force-host-device 1-1.4",
+        "pci reserve gpu --force-host-device 1-1.4",
     ):
         assert "write bus, slot and function" in run(command, exit=2).stderr
 

@@ -2,8 +2,8 @@
 
 Software emulation offers AMD's SVM and Intel's VT-d, so that the Linux in it has a working /dev/kvm and vfio-pci. There
 are 2 NUMA nodes with a socket, an L3 cache, 2 cores and 4 threads each; a network card with 7 virtual functions near
-node 0, an NVMe disk on node 1, and the chipset's own devices, which share one IOMMU group. A cable leads to a second
-such machine.
+node 0, an NVMe disk on node 1, and the chipset's own devices, which share one IOMMU group; and a USB controller with
+nothing plugged in. A cable leads to a second such machine.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -62,6 +63,7 @@ def arguments(number: int, cable: int) -> list[str]:
         -device virtio-9p-pci,bus=pcie.0,fsdev=shared,mount_tag=shared
         -netdev socket,id=cable,fd={cable}
         -device virtio-net-pci,bus=pcie.0,netdev=cable,mac={CABLE_MAC.format(number=number)}
+        -device qemu-xhci,id=usb,bus=pcie.0
         -serial file:/machine/console.log -qmp unix:/machine/qmp,server=on,wait=off
         -kernel /image/kernel -initrd /image/initrd -append
     """.split()
@@ -71,23 +73,30 @@ def arguments(number: int, cable: int) -> list[str]:
 
 def ports(monitor: Path) -> tuple[int, int]:
     """The free ports of this computer's loopback that lead to the machine's sshd and libvirtd; QEMU took them."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(SECONDS)
-        connection.connect(str(monitor))
-        with connection.makefile("rw") as stream:
-            stream.readline()
-            _ask(stream, "qmp_capabilities")
-            told = _ask(stream, "human-monitor-command", {"command-line": "info usernet"})
+    told = say(monitor, "human-monitor-command", {"command-line": "info usernet"})
     found = dict(re.findall(r"HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)", told))
     by_inside = {inside: int(outside) for outside, inside in found.items()}
     return by_inside["22"], by_inside["16509"]
 
 
-def _ask(stream: TextIO, command: str, values: dict[str, str] | None = None) -> str:
-    stream.write(json.dumps({"execute": command, "arguments": values or {}}) + "\n")
+def say(monitor: Path, command: str, values: Mapping[str, str]) -> str:
+    """One command to the machine's QEMU, and its answer."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(SECONDS)
+        connection.connect(str(monitor))
+        with connection.makefile("rw") as stream:
+            stream.readline()
+            _ask(stream, "qmp_capabilities", {})
+            return _ask(stream, command, values)
+
+
+def _ask(stream: TextIO, command: str, values: Mapping[str, str]) -> str:
+    stream.write(json.dumps({"execute": command, "arguments": dict(values)}) + "\n")
     stream.flush()
     for line in stream:
         answer = json.loads(line)
         if "event" not in answer:
+            if "return" not in answer:
+                raise ValueError(f"QEMU refuses {command}: {answer}")
             return str(answer["return"])
     raise ConnectionError("QEMU has ended")

@@ -133,7 +133,8 @@ def repaired(value: Any) -> Any:
     if isinstance(value, Network):
         return network(value)
     if isinstance(value, Usb):
-        return replace(value, vendor=value.vendor or "046d", product=value.product or "c52b", device=value.bus)
+        value = replace(value, which=None, port=None, device=value.bus)
+        return replace(value, vendor=value.vendor or "046d", product=value.product or "c52b")
     if isinstance(value, Pci):
         if value.mdev:
             return Pci(mdev="c2177883-f1bb-47f0-914d-32a22e3a8804")

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from kvmctl.plan.facts import HostFacts, Pool
 from kvmctl.plan.pci.choose import Taste, choose, has_devices
 from kvmctl.plan.pci.facts import Mdev, MdevType
 from kvmctl.plan.resolve import resolve
+from kvmctl.plan.usb import choose as usb
 from kvmctl.spec.declare import declarations, walk
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.nodes import plain, read_nodes
 from kvmctl.spec.xmlio import domain_of
 from kvmctl.spec.xmltext import render
 from tests.plan.pci.world import device, host
+from tests.plan.usb.world import bus, stick
 
 CASES = Path(__file__).parent.parent / "cases"
 GOOD = sorted(CASES.glob("*.yaml"))
@@ -52,6 +55,11 @@ DEVICES = host(
         for uuid in ("b2177883-f1bb-47f0-914d-32a22e3a8804", "c2177883-f1bb-47f0-914d-32a22e3a8804")
     },
 )
+STICKS = bus(
+    stick("1-1.4", number=9, ids="0951:1666"),
+    stick("2-1", number=3, ids="0403:6001"),
+    stick("2-2", number=4, ids="0403:6001"),
+)
 
 
 def name(path: Path) -> str:
@@ -61,6 +69,7 @@ def name(path: Path) -> str:
 def settled(path: Path) -> Vm:
     """The VM with the devices that it gets on a host of some."""
     vm = load(str(path))
+    vm = replace(vm, usb=usb.choose(STICKS, vm.usb, start=False).entries)
     numbers = count()
     taste = Taste(
         nodes=frozenset({1}),

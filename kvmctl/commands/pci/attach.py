@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvmctl.commands._complete import attachable, vm_names
+from kvmctl.commands._devices import given
 from kvmctl.commands._options import force_device_option, read
 from kvmctl.commands._vms import each
 from kvmctl.commands._when import check_when, when_options
@@ -27,7 +28,7 @@ def _mac(ctx: click.Context, parameter: click.Parameter, value: str | None) -> s
 @click.argument("devices", nargs=-1, required=True, metavar="DEVICE…", shell_complete=attachable)
 @click.option("--mac", metavar="MAC", callback=_mac, help="Of a virtual function: its MAC address, set by its card.")
 @click.option("--vlan", type=click.IntRange(1, 4094), metavar="N", help="Of a virtual function: the VLAN it is in.")
-@force_device_option()
+@force_device_option("pci")
 @when_options
 @click.pass_obj
 def attach(
@@ -85,12 +86,5 @@ def attach(
         app,
         [vm],
         lambda host, name, work: give(host, name, devices, work, forced=forced, mac=mac, vlan=vlan, **options),
-        sentence=_sentence,
+        sentence=given,
     )
-
-
-def _sentence(item: dict[str, Any]) -> str:
-    names = ", ".join(item["devices"])
-    verb = "would have" if item["dry_run"] else "has" if item["changed"] else "has had"
-    when = "" if item["now"] else ", from its next boot on"
-    return "\n".join([f"{item['name']}: {verb} {names}{when}", *(f"  {note}" for note in item["notes"])])

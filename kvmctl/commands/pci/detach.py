@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kvmctl.commands._complete import pci_devices, vm_names
+from kvmctl.commands._devices import taken
 from kvmctl.commands._vms import each
 from kvmctl.commands._when import check_when, when_options
 from kvmctl.options import command
@@ -57,12 +58,6 @@ def detach(app: App, vm: str, devices: tuple[str, ...], now: bool, next_boot: bo
         app,
         [vm],
         lambda host, name, work: take(host, name, devices, work, now=now, next_boot=next_boot, dry_run=dry_run),
-        sentence=_sentence,
+        sentence=taken,
         seconds=SECONDS,
     )
-
-
-def _sentence(item: dict[str, Any]) -> str:
-    verb = "would give back" if item["dry_run"] else "gave back"
-    when = "" if item["now"] else ", from its next boot on"
-    return f"{item['name']}: {verb} {', '.join(item['devices'])}{when}"

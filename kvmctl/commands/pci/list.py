@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from kvmctl.columns import Field
+from kvmctl.commands._devices import shown, users
 from kvmctl.options import command
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kvmctl.app import App
 
 KINDS = ("gpu", "nvme", "nic", "storage", "usb", "audio", "accelerator")
 ROOM = 22
-
-
-def _users(users: Sequence[dict[str, Any]]) -> str:
-    """Who has it, in short; of several needs of the host the first."""
-    vms = [user["name"] for user in users if user["by"] == "vm"]
-    needs = [f"host: {user['code']}" for user in users if user["by"] == "host"][:1]
-    return ", ".join(vms + needs) or "-"
-
 
 FIELDS = (
     Field("address"),
@@ -32,7 +23,7 @@ FIELDS = (
     Field("iommu_group", "GROUP", right=True),
     Field("numa_node", "NODE", right=True),
     Field("verdict"),
-    Field("used_by", show=_users),
+    Field("used_by", show=users),
     Field("driver", wide=True),
     Field("ids", "IDS", wide=True),
     Field("reason", wide=True),
@@ -100,9 +91,8 @@ def list_(app: App, kind: str | None, vendor: str, node: int | None, free: bool)
     found = listed(known, kind=kind or "", vendor=vendor, node=node, free=free)
     if not app.output.machine:
         for item in found:
-            names = [*item["interfaces"], *item["blocks"]]
             item["ids"] = f"{item['vendor']}:{item['product']}"
-            item["device"] = ",".join(names) or (item["product_name"] or item["ids"])[:ROOM].strip()
+            item["device"] = shown(item, ROOM)
         for sentence in known.missing:
             app.output.say(f"note: {sentence}")
     app.output.items(found, FIELDS)

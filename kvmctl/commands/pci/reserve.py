@@ -25,7 +25,7 @@ SECONDS = 600.0
 @click.argument("devices", nargs=-1, metavar="[DEVICE…]", shell_complete=pci_devices)
 @click.option("--install", is_flag=True, help="Write the files, and make the initramfs again.")
 @click.option("--remove", is_flag=True, help="Keep these no longer; with --install.")
-@force_device_option()
+@force_device_option("pci")
 @click.pass_obj
 def reserve(app: App, devices: tuple[str, ...], install: bool, remove: bool, forced: tuple[str, ...]) -> None:
     """Keep devices for VMs from boot on.

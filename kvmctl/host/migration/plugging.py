@@ -6,13 +6,15 @@ What was taken out is in the journal before it is, so that whoever finishes the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kvmctl.errors import KvmctlError
 from kvmctl.host.connection import translated
+from kvmctl.host.hostdevs import release
 from kvmctl.host.library import libvirt
 from kvmctl.host.migration import journal as journals
-from kvmctl.host.pci.attaching import device_of, release
+from kvmctl.host.pci.attaching import device_of
 from kvmctl.host.pci.holders import assigned
 from kvmctl.host.pci.inventory import inventory
 from kvmctl.parallel import Work
@@ -56,7 +58,8 @@ def unplug(
             continue
         hear(Told(kind="step", vm=entry.name, what=f"unplugging {address}"))
         entry = journals.step(entry, entry.step, unplugged=(*entry.unplugged, (render(device), there)))
-        release(domain, address, Work(min(RELEASE_SECONDS, work.remaining()), work.cancelled))
+        patience = Work(min(RELEASE_SECONDS, work.remaining()), work.cancelled)
+        release(domain, address, partial(device_of, address=address), patience)
     return entry
 
 

@@ -15,6 +15,7 @@ from kvmctl.host.reading import pci_address
 from kvmctl.host.tenants import definition
 from kvmctl.plan.pci.facts import Holder
 from kvmctl.spec.model.mdev import mediated
+from kvmctl.spec.model.usb import Usb, given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +40,8 @@ class Held:
     disks: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     cards: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     mdevs: dict[str, list[Holder]] = field(default_factory=lambda: defaultdict(list))
+    usb: list[tuple[Usb, Holder]] = field(default_factory=list)
+    """What each VM says of each USB device that it has."""
 
 
 def held(host: Host) -> Held:
@@ -67,6 +70,7 @@ def add(found: Held, xml: Element, *, running: bool) -> None:
         found.devices[address].append(Holder(vm=name, uuid=uuid, running=running, managed=False, through=through))
     for mdev in mediated(xml):
         found.mdevs[mdev].append(Holder(vm=name, uuid=uuid, running=running, through=f"mdev {mdev}"))
+    found.usb.extend((entry, Holder(vm=name, uuid=uuid, running=running)) for _, entry in given(xml))
     for disk in xml.iterfind("devices/disk[@type='block']/source"):
         found.disks[os.path.basename(os.path.realpath(disk.get("dev", "")))].append(name)
     for card in xml.iterfind("devices/interface[@type='direct']/source"):

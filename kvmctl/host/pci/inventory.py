@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,8 @@ from kvmctl.plan.pci.facts import Inventory, Iommu, Need
 from kvmctl.plan.pci.needs import needs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kvmctl.host.connection import Host
     from kvmctl.host.pci.holders import Held
     from kvmctl.plan.pci.facts import Device, Holder, Mdev
@@ -34,36 +35,55 @@ def inventory(host: Host) -> Inventory:
         told = nodes.devices_of(described or {})
         mdevs = nodes.mdevs(host, described or {})
         held = holders.held(host)
-    if _is_here(host):
+    if is_here(host):
         return _here(host, told, held, {**sysfs.mdevs(), **mdevs})
     _hold_parents(held, mdevs)
     if described is None:
-        raise Refused(
-            "not-supported",
-            f"the libvirt of {host.name} has no node device driver, which knows its devices",
-            hint="install libvirt-daemon-driver-nodedev there, or run kvmctl on the host itself",
-        )
-    found = defaultdict(list, {address: list(each) for address, each in nodes.unseen(told).items()})
-    by_name = {name: device.address for device in told.values() for name in (*device.interfaces, *device.blocks)}
-    for name, vms in (*held.disks.items(), *held.cards.items()):
-        if name in by_name:
-            found[by_name[name]].insert(0, Need(code="vm-disk", sentence=f"{', '.join(vms)} has {name}"))
+        raise blind(host)
+    names = {name: device.address for device in told.values() for name in (*device.interfaces, *device.blocks)}
     grouped = any(device.group is not None for device in told.values())
     return Inventory(
         host=host.name,
         devices=told,
-        needs={address: tuple(each) for address, each in found.items()},
+        needs=with_vms(nodes.unseen(told), names, held),
         holders=_holders(held),
         iommu=Iommu(enabled=grouped if told else None),
         mdevs=mdevs,
         local=False,
-        missing=(
-            f"only libvirt was asked: whatever carries a disk or a network interface of {host.name} counts as needed",
-        ),
+        missing=missing(host, here=False),
     )
 
 
-def _is_here(host: Host) -> bool:
+def blind(host: Host) -> Refused:
+    """The error for a host elsewhere whose devices cannot be seen at all."""
+    return Refused(
+        "not-supported",
+        f"the libvirt of {host.name} has no node device driver, which knows its devices",
+        hint="install libvirt-daemon-driver-nodedev there, or run kvmctl on the host itself",
+    )
+
+
+def with_vms(
+    needs: Mapping[str, tuple[Need, ...]], names: Mapping[str, str], held: Held
+) -> dict[str, tuple[Need, ...]]:
+    """With the VMs that have a disk or an interface as it is; `names` tells which device carries each."""
+    found = defaultdict(list, {device: list(each) for device, each in needs.items()})
+    for name, vms in (*held.disks.items(), *held.cards.items()):
+        if name in names:
+            found[names[name]].insert(0, Need(code="vm-disk", sentence=f"{', '.join(vms)} has {name}"))
+    return {device: tuple(each) for device, each in found.items()}
+
+
+def missing(host: Host, *, here: bool) -> tuple[str, ...]:
+    """What cannot be seen of its uses, and what follows from that."""
+    if not here:
+        return (
+            f"only libvirt was asked: whatever carries a disk or a network interface of {host.name} counts as needed",
+        )
+    return () if os.geteuid() == 0 else ("only root sees all that is used: disks that may be count as needed",)
+
+
+def is_here(host: Host) -> bool:
     """Whether our own eyes see what its libvirt sees. Another socket may be that of a container or another host."""
     plain = host.embedded or "?" not in host.target.uri
     return plain and machine.is_local(host.target) and host.target.uri.startswith("qemu")
@@ -81,18 +101,14 @@ def _here(host: Host, told: dict[str, Device], held: Held, mdevs: dict[str, Mdev
                 serial=seen[address].serial or device.serial,
             )
     _hold_parents(held, mdevs)
-    server = os.environ.get("SSH_CONNECTION", "").split()[2:3]
-    running = {address for address, each in held.devices.items() if any(holder.running for holder in each)}
-    known = uses.system_of(seen, connection=server[0] if server else "", running=running)
-    system = _with_vms(known, held)
     return Inventory(
         host=host.name,
         devices=seen,
-        needs=needs(system, seen),
-        missing=() if os.geteuid() == 0 else ("only root sees all that is used: disks that may be count as needed",),
+        needs=needs(system_here(seen, held), seen),
+        missing=missing(host, here=True),
         holders=_holders(held),
         mdevs=mdevs,
-        iommu=iommu(own=host.embedded or host.target.uri.partition("?")[0].endswith("/session")),
+        iommu=iommu(own=is_own(host)),
     )
 
 
@@ -106,8 +122,16 @@ def _holders(held: Held) -> dict[str, tuple[Holder, ...]]:
     return {name: tuple(each) for name, each in (*held.devices.items(), *held.mdevs.items())}
 
 
-def _with_vms(system: System, held: Held) -> System:
-    """With the VMs that have a disk or an interface of the host as it is."""
+def is_own(host: Host) -> bool:
+    """Whether its libvirt, and the QEMUs of that, have the rights of whoever calls, and no more."""
+    return host.embedded or host.target.uri.partition("?")[0].endswith("/session")
+
+
+def system_here(devices: Mapping[str, Device], held: Held) -> System:
+    """What this machine does with its disks and interfaces, those of VMs among it."""
+    server = os.environ.get("SSH_CONNECTION", "").split()[2:3]
+    running = {address for address, each in held.devices.items() if any(holder.running for holder in each)}
+    system = uses.system_of(devices, connection=server[0] if server else "", running=running)
     return replace(
         system,
         blocks={

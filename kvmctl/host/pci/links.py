@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmctl.host.machine import text_of
 from kvmctl.host.pci import addresses
-from kvmctl.host.pci.sysfs import UP, carrier, entries
+from kvmctl.host.pci.sysfs import UP, carrier, entries, port
 from kvmctl.plan.pci.system import Interface
 
 if TYPE_CHECKING:
@@ -38,12 +38,16 @@ def interfaces(system: Path, connection: str) -> dict[str, Interface]:
         name: Interface(
             name=name,
             pci=carrier(place),
+            usb=port(place),
             kind=_kind(place),
             below=tuple(sorted(below[name])),
             addresses=held.get(name, ()),
             default_route=name in routes,
             connection=bool(connection) and connection in held.get(name, ()),
-            elsewhere=others and bool(carrier(place)) and name not in (*held, *routes, *parts) and _is_up(place),
+            elsewhere=others
+            and bool(carrier(place) or port(place))
+            and name not in (*held, *routes, *parts)
+            and _is_up(place),
         )
         for name, place in places.items()
     }

@@ -183,8 +183,8 @@ def _device(element: Element, **more: object) -> Device:
     return Device(
         address=address_of(capability),
         class_code=int(capability.findtext("class") or "0", 16),
-        vendor=_number(capability.find("vendor")),
-        product=_number(capability.find("product")),
+        vendor=number(capability.find("vendor")),
+        product=number(capability.find("product")),
         vendor_name=capability.findtext("vendor") or "",
         product_name=capability.findtext("product") or "",
         driver=element.findtext("driver/name") or "",
@@ -202,7 +202,7 @@ def _is_virtual(element: Element) -> bool:
     return element.find("capability[@type='pci']/capability[@type='phys_function']") is not None
 
 
-def _number(element: Element | None) -> str:
+def number(element: Element | None) -> str:
     return f"{int(element.get('id', '0'), 16):04x}" if element is not None else "0000"
 
 

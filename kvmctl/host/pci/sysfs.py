@@ -14,9 +14,12 @@ from kvmctl.host.machine import ROOT, number_of, text_of
 from kvmctl.plan.pci.facts import Device, Mdev, MdevType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+BUS, PORT = re.compile(r"usb[0-9]+"), re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*")
+"""How Linux calls a USB bus, and a port of it with what is plugged in there."""
 DEVICES = "sys/bus/pci/devices"
 HEADER = 16
 """Bytes of the configuration space that every device answers with."""
@@ -52,11 +55,25 @@ def way(place: Path) -> list[str]:
     return [part for part in real(place).parts if ADDRESS.fullmatch(part)]
 
 
-def carried(system: Path, kind: str) -> dict[str, tuple[str, ...]]:
-    """Network interfaces (`net`) or block devices (`block`) by the PCI device that they hang on."""
+def port(place: Path) -> str:
+    """The port of the USB device that something of sysfs is or hangs on; empty if there is none on its path."""
+    return last_port(real(place).parts)
+
+
+def last_port(parts: Sequence[str]) -> str:
+    """The last USB device on a path of sysfs; those stand behind the bus, which is a root hub: usb1."""
+    for index, part in enumerate(parts):
+        if BUS.fullmatch(part):
+            found = [behind for behind in parts[index:] if PORT.fullmatch(behind)]
+            return found[-1] if found else part
+    return ""
+
+
+def carried(system: Path, kind: str, on: Callable[[Path], str] = carrier) -> dict[str, tuple[str, ...]]:
+    """Network interfaces (`net`) or block devices (`block`) by the device that they hang `on`."""
     found: dict[str, list[str]] = defaultdict(list)
     for place in entries(system / "sys/class" / kind):
-        address = carrier(place)
+        address = on(place)
         if address and not (place / "partition").exists():
             found[address].append(place.name)
     return {address: tuple(names) for address, names in found.items()}
@@ -75,9 +92,9 @@ def _device(system: Path, place: Path, cards: tuple[str, ...], disks: tuple[str,
     node, group = number_of(place / "numa_node"), _target(place / "iommu_group")
     return Device(
         address=place.name,
-        class_code=_hex(place / "class"),
-        vendor=f"{_hex(place / 'vendor'):04x}",
-        product=f"{_hex(place / 'device'):04x}",
+        class_code=hexadecimal(place / "class"),
+        vendor=f"{hexadecimal(place / 'vendor'):04x}",
+        product=f"{hexadecimal(place / 'device'):04x}",
         driver=_target(place / "driver"),
         group=int(group) if group.isdecimal() else None,
         numa_node=node if node is not None and node >= 0 else None,
@@ -121,7 +138,8 @@ def _target(link: Path) -> str:
         return ""
 
 
-def _hex(path: Path) -> int:
+def hexadecimal(path: Path) -> int:
+    """What a file says; 0 for what is no number."""
     try:
         return int(text_of(path) or "0", 16)
     except ValueError:
@@ -157,5 +175,5 @@ def _serial(system: Path, disks: tuple[str, ...]) -> str:
 
 
 def _up(system: Path, cards: tuple[str, ...]) -> bool | None:
-    flags = [_hex(system / "sys/class/net" / name / "flags") for name in cards]
+    flags = [hexadecimal(system / "sys/class/net" / name / "flags") for name in cards]
     return any(flag & UP for flag in flags) if flags else None

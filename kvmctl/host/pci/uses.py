@@ -16,7 +16,7 @@ from kvmctl.host.machine import ROOT, text_of
 from kvmctl.host.pci import processes
 from kvmctl.host.pci.links import interfaces
 from kvmctl.host.pci.shares import shares
-from kvmctl.host.pci.sysfs import carrier, entries, real
+from kvmctl.host.pci.sysfs import carrier, entries, port, real
 from kvmctl.plan.pci.hindrances import is_bound
 from kvmctl.plan.pci.system import Block, System
 
@@ -52,6 +52,7 @@ def system_of(
         name: replace(block, openers=opened.get(name.replace("!", "/"), ()))
         for name, block in blocks(system, claims=claims).items()
     }
+    others = {name: who for name, who in opened.items() if name.replace("/", "!") not in disks}
     return System(
         blocks=disks,
         interfaces=interfaces(system, connection),
@@ -61,9 +62,8 @@ def system_of(
             for address, device in devices.items()
             if device.base_class == NETWORK and is_bound(device) and not device.interfaces
         ),
-        openers=_openers(
-            {name: who for name, who in opened.items() if name.replace("/", "!") not in disks}, devices, system, running
-        ),
+        openers=_openers(others, devices, system, running),
+        usb_openers=_usb_openers(others, system),
     )
 
 
@@ -81,6 +81,16 @@ def _openers(
         address = carrier(place)
         if address in devices and address not in running:
             found[address] = found.get(address, ()) + opened[name]
+    return found
+
+
+def _usb_openers(opened: Mapping[str, tuple[str, ...]], system: Path) -> dict[str, tuple[str, ...]]:
+    """Who has something of a USB device open, by its port."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, place in processes.paths_of(set(opened), system).items():
+        there = port(place)
+        if there:
+            found[there] = found.get(there, ()) + opened[name]
     return found
 
 
@@ -115,12 +125,15 @@ def blocks(system: Path, *, claims: bool) -> dict[str, Block]:
         found[place.name] = Block(
             name=place.name,
             pci=carrier(place) if layer == "disk" else "",
+            usb=port(place) if layer == "disk" else "",
             layer=layer,
             below=below,
             label=_label(text_of(place / "dm/name") or "", layer),
             mounts=tuple(sorted(mounts.get(number, set()) | mounts.get(place.name, set()))),
             swap=place.name in swaps,
-            claimed=_claimed(system, place.name) if claims and layer == "disk" and (carrier(place) or below) else False,
+            claimed=_claimed(system, place.name)
+            if claims and layer == "disk" and (carrier(place) or port(place) or below)
+            else False,
         )
     return _with_btrfs(system, found) | {share.name: share for share in shares(system, _shared(system))}
 

@@ -1,4 +1,4 @@
-"""Devices of the host in a spec that becomes a domain: each has its address by now, or nobody was asked. Pure."""
+"""Devices of the host in a spec that becomes a domain: each is told in full by now, or nobody was asked. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmctl.errors import Refused
+from kvmctl.spec.model import usb
 from kvmctl.spec.model.mdev import is_uuid
 from kvmctl.spec.model.pci import selector, spelled_out
 from kvmctl.spec.plainly import to_plain
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from kvmctl.spec.model.disk import Disk
     from kvmctl.spec.model.network import Network
     from kvmctl.spec.model.pci import Pci
+    from kvmctl.spec.model.usb import Usb
 
 
 def with_model(card: Network) -> Network:
@@ -40,6 +42,14 @@ def addressed(entry: Pci) -> Pci:
     if entry.address is None:
         raise _undecided(", ".join(f"{key}: {value}" for key, value in to_plain(entry).items()))
     return replace(entry, managed=entry.managed is not False)
+
+
+def portless(entry: Usb) -> Usb:
+    """A USB entry without a port. Raises Refused for one where only the host knows what is plugged in."""
+    entry = usb.spelled_out(entry)
+    if entry.port:
+        raise _undecided(f"port: {entry.port}")
+    return entry
 
 
 def _undecided(what: str) -> Refused:

@@ -21,12 +21,14 @@ from kvmctl.spec.model.mdev import is_uuid
 if TYPE_CHECKING:
     from kvmctl.plan.migration.finding import Finding
     from kvmctl.plan.pci.facts import Device, Inventory
+    from kvmctl.plan.pci.hindrances import Hindrance, Uses
 
 FORCE = "host-needs-device"
 HINTS = {
     "device-gone": "look at the slot; echo 1 >/sys/bus/pci/rescan finds it again when it is back",
     "device-board": "assign what is behind it, or another device: kvmctl pci list --free",
     "device-in-use": "detach it there first, or stop that VM",
+    "device-hub": "assign what is plugged into it: kvmctl usb list",
     "vfs-in-use": "detach that function first, or stop that VM",
 }
 
@@ -47,14 +49,14 @@ def check(
     """
     mdevs = [each for each in dict.fromkeys(addresses) if is_uuid(each)]
     wanted = [each for each in dict.fromkeys(addresses) if each not in mdevs]
-    found = [*_twice(addresses), *(host(inventory, wanted, memory) if wanted else ())]
+    found = [*twice(addresses), *(host(inventory, wanted, memory) if wanted else ())]
     for each in mdevs:
         found += check_mdev(inventory, each, vm=uuid)
     for address in wanted:
         if address not in inventory.devices:
             found.append(_missing(inventory, address))
             continue
-        found += _device(inventory, address, uuid, forced)
+        found += of_one(inventory, address, hindrances(inventory, address, uuid=uuid), uuid=uuid, forced=forced)
         found += functions(inventory, inventory.devices[address], wanted)
         if not any(finding.verdict == "blocker" and finding.subject == address for finding in found):
             found += traps(inventory, inventory.devices[address], roms)
@@ -84,7 +86,7 @@ def refusal(findings: Iterable[Finding], *, vm: str = "") -> KvmctlError | None:
     )
 
 
-def _twice(addresses: Sequence[str]) -> Iterator[Finding]:
+def twice(addresses: Sequence[str]) -> Iterator[Finding]:
     for address, times in Counter(addresses).items():
         if times > 1:
             yield blocker("device-twice", f"{address} is named {times} times", "name it once", subject=address)
@@ -95,8 +97,11 @@ def _missing(inventory: Inventory, address: str) -> Finding:
     return blocker("device-missing", what, "kvmctl pci list shows which there are", subject=address)
 
 
-def _device(inventory: Inventory, address: str, uuid: str, forced: Collection[str]) -> Iterator[Finding]:
-    against = list(hindrances(inventory, address, uuid=uuid))
+def of_one(
+    inventory: Uses, address: str, found: Iterable[Hindrance], *, uuid: str, forced: Collection[str]
+) -> Iterator[Finding]:
+    """What is to be said of a device of any bus, of which this was found, and of who has it."""
+    against = list(found)
     for hindrance in against:
         if hindrance.code != FORCE:
             what = f"{address} cannot be given away: {hindrance.reason}"

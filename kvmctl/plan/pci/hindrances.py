@@ -5,12 +5,12 @@ The guard and the verdict both rest on this judgement: see `guard.py` and `verdi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
-    from kvmctl.plan.pci.facts import Device, Inventory
+    from kvmctl.plan.pci.facts import Device, Holder, Inventory, Need
 
 Word = Literal["free", "free-with-group", "in-use", "needed", "not-assignable"]
 WORDS: tuple[Word, ...] = get_args(Word)
@@ -25,6 +25,17 @@ ODD_BRIDGE = 0x0680
 """What is called a bridge and is none: switches between GPUs, which VMs may have, are of this class."""
 GONE = "ffff"
 """What is read of a device that does not answer."""
+
+
+class Uses(Protocol):
+    """Of the devices of any bus: what the host needs of each, and who has it."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def needs(self) -> Mapping[str, tuple[Need, ...]]: ...
+    @property
+    def holders(self) -> Mapping[str, tuple[Holder, ...]]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +66,19 @@ def hindrances(inventory: Inventory, address: str, *, uuid: str = "") -> Iterato
     if is_board(device):
         what = "a bridge" if device.is_bridge else "part of the machine itself"
         yield Hindrance(word="not-assignable", code="device-board", reason=f"it is {what}")
-    for need in inventory.needs.get(address, ()):
-        yield Hindrance(word="needed", code="host-needs-device", reason=need.sentence)
-    for holder in inventory.holders.get(address, ()):
-        if holder.running and holder.uuid != uuid:
-            way = f" ({holder.through})" if holder.through else ""
-            yield Hindrance(word="in-use", code="device-in-use", reason=f"{holder.vm} has it{way}, and runs")
+    yield from used(inventory, address, uuid=uuid)
     for function in device.virtual_functions:
         for holder in inventory.holders.get(function, ()):
             if holder.running and holder.uuid != uuid:
                 reason = f"{holder.vm} has its function {function}, and runs"
                 yield Hindrance(word="in-use", code="vfs-in-use", reason=reason)
+
+
+def used(inventory: Uses, device: str, *, uuid: str = "") -> Iterator[Hindrance]:
+    """What hinders a device of any bus since somebody uses it."""
+    for need in inventory.needs.get(device, ()):
+        yield Hindrance(word="needed", code="host-needs-device", reason=need.sentence)
+    for holder in inventory.holders.get(device, ()):
+        if holder.running and holder.uuid != uuid:
+            way = f" ({holder.through})" if holder.through else ""
+            yield Hindrance(word="in-use", code="device-in-use", reason=f"{holder.vm} has it{way}, and runs")

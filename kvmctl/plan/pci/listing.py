@@ -11,7 +11,8 @@ from kvmctl.plan.pci.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kvmctl.plan.pci.facts import Device, Inventory, Mdev
+    from kvmctl.plan.pci.facts import Inventory, Mdev
+    from kvmctl.plan.pci.hindrances import Uses
 
 Values = dict[str, Any]
 
@@ -61,7 +62,7 @@ def told(inventory: Inventory, address: str) -> Values:
         "blocks": list(device.blocks),
         "serial": device.serial or None,
         "resets": None if device.resets is None else list(device.resets),
-        "used_by": list(_users(inventory, device)),
+        "used_by": list(users(inventory, address)),
         "verdict": judged.word,
         "reason": judged.reason or None,
         "along": list(judged.along),
@@ -124,13 +125,14 @@ def explained(inventory: Inventory, address: str) -> Values:
     }
 
 
-def _users(inventory: Inventory, device: Device) -> Iterator[Values]:
-    yield from _vms(inventory, device.address)
-    for need in inventory.needs.get(device.address, ()):
+def users(inventory: Uses, device: str) -> Iterator[Values]:
+    """Who uses a device of any bus: VMs, and the host."""
+    yield from _vms(inventory, device)
+    for need in inventory.needs.get(device, ()):
         yield {"by": "host", "name": inventory.host, "running": True, "code": need.code, "reason": need.sentence}
 
 
-def _vms(inventory: Inventory, name: str) -> Iterator[Values]:
+def _vms(inventory: Uses, name: str) -> Iterator[Values]:
     """The VMs that have a device, or an mdev."""
     for holder in inventory.holders.get(name, ()):
         yield {"by": "vm", "name": holder.vm, "running": holder.running, "code": "assigned", "reason": None}

@@ -1,9 +1,9 @@
-"""What a host needs of its PCI devices, and why: from every use downwards to the hardware that carries it. Pure."""
+"""What a host needs of its devices, and why: from every use downwards to the hardware that carries it. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kvmctl.plan.pci.facts import Need
 
@@ -21,29 +21,56 @@ KINDS = {"bridge": "bridge", "bond": "bond"}
 
 def needs(system: System, devices: Mapping[str, Device]) -> dict[str, tuple[Need, ...]]:
     """The needs by address. What a virtual function carries, its physical function carries too."""
-    found: dict[str, dict[tuple[str, str], Need]] = {}
+    found = _carried_by("pci", system)
+    for address in system.screens:
+        _add(found, address, "screen", "it shows the host's console")
+    for address in system.hidden:
+        _add(found, address, "hidden", HIDDEN)
+    return carried(_by_weight(_opened(found, system.openers)), devices)
 
-    def add(address: str, code: str, sentence: str) -> None:
-        if address:
-            found.setdefault(address, {}).setdefault((code, sentence), Need(code=code, sentence=sentence))
 
+def usb_needs(system: System, hidden: Iterable[str] = ()) -> dict[str, tuple[Need, ...]]:
+    """The needs by port; `hidden` are network cards whose interfaces are not to be seen."""
+    found = _carried_by("usb", system)
+    for port in hidden:
+        _add(found, port, "hidden", HIDDEN)
+    return _by_weight(_opened(found, system.usb_openers))
+
+
+HIDDEN = "its network interface is not to be seen; another network namespace may use it"
+Bus = Literal["pci", "usb"]
+_Found = dict[str, dict[tuple[str, str], Need]]
+
+
+def _add(found: _Found, device: str, code: str, sentence: str) -> None:
+    if device:
+        found.setdefault(device, {}).setdefault((code, sentence), Need(code=code, sentence=sentence))
+
+
+def _carried_by(bus: Bus, system: System) -> _Found:
+    """What is used of the block devices and interfaces that devices of a bus carry."""
+    found: _Found = {}
     above = _above(system.blocks)
     for block in system.blocks.values():
         for code, sentence in _block_uses(block, above.get(block.name, ())):
-            for address, chain in _hardware(system.blocks, block):
-                add(address, code, f"{sentence}{_on(chain)}")
+            for device, chain in _hardware(system.blocks, block, bus):
+                _add(found, device, code, f"{sentence}{_on(chain)}")
     over = _above(system.interfaces)
     for card in system.interfaces.values():
         for code, sentence in _card_uses(card, over.get(card.name, ())):
-            for address, chain in _hardware(system.interfaces, card):
-                add(address, code, f"{sentence}{_on(chain)}")
-    for address in system.screens:
-        add(address, "screen", "it shows the host's console")
-    for address in system.hidden:
-        add(address, "hidden", "its network interface is not to be seen; another network namespace may use it")
-    for address, names in system.openers.items():
-        add(address, "process", f"{', '.join(names)} has it open")
-    return carried({address: _told(told.values()) for address, told in found.items()}, devices)
+            for device, chain in _hardware(system.interfaces, card, bus):
+                _add(found, device, code, f"{sentence}{_on(chain)}")
+    return found
+
+
+def _opened(found: _Found, openers: Mapping[str, tuple[str, ...]]) -> _Found:
+    for device, names in openers.items():
+        _add(found, device, "process", f"{', '.join(names)} has it open")
+    return found
+
+
+def _by_weight(found: _Found) -> dict[str, tuple[Need, ...]]:
+    return {device: _told(told.values()) for device, told in found.items()}
 
 
 def carried(needs: Mapping[str, tuple[Need, ...]], devices: Mapping[str, Device]) -> dict[str, tuple[Need, ...]]:
@@ -131,7 +158,7 @@ def _card_uses(card: Interface, above: Iterable[Interface]) -> Iterator[tuple[st
 
 
 def _hardware(
-    things: Mapping[str, Block] | Mapping[str, Interface], top: Block | Interface
+    things: Mapping[str, Block] | Mapping[str, Interface], top: Block | Interface, bus: Bus
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Every device that carries it, with the names on the way down. Loops end."""
     left: list[tuple[Block | Interface, tuple[str, ...]]] = [(top, ())]
@@ -141,8 +168,9 @@ def _hardware(
         if thing.name in seen:
             continue
         seen.add(thing.name)
-        if thing.pci:
-            yield thing.pci, chain
+        device = thing.usb if bus == "usb" else thing.pci
+        if device:
+            yield device, chain
         for name in thing.below:
             if name in things:
                 below = things[name]

@@ -15,7 +15,8 @@ Layer = Literal["disk", "partition", "raid", "lvm", "crypt", "multipath", "mappe
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One block device. `pci` is the device that it hangs on, directly or through controllers of other buses.
+    """One block device. `pci` is the device that it hangs on, directly or through controllers of other buses; `usb` is
+    the port of the USB device that it is or hangs on, if there is one on the way.
 
     `below` are the block devices that it is made of: the disk of a partition, the members of an array. `label` is how
     people know it: `vg0-root`. `claimed`: something in the kernel has it for itself, whatever that is; None where only
@@ -24,6 +25,7 @@ class Block:
 
     name: str
     pci: str = ""
+    usb: str = ""
     layer: Layer = "disk"
     below: tuple[str, ...] = ()
     label: str = ""
@@ -44,6 +46,7 @@ class Interface:
 
     name: str
     pci: str = ""
+    usb: str = ""
     kind: str = ""
     """bridge, bond, vlan, macvlan, or empty for a card."""
     below: tuple[str, ...] = ()
@@ -67,4 +70,6 @@ class System:
     hidden: frozenset[str] = frozenset()
     """Network cards with a driver whose interfaces are not to be seen: another network namespace may have them."""
     openers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Processes that have something of a device open, by its address."""
+    """Processes that have something of a PCI device open, by its address."""
+    usb_openers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The same of USB devices, by their ports."""

@@ -15,7 +15,7 @@ from kvmctl.spec.model.memory import Memory
 from kvmctl.spec.model.numa import Numa
 from kvmctl.spec.model.pci import Pci, is_assigned, selector
 from kvmctl.spec.model.processor import Cpu
-from kvmctl.spec.model.usb import Usb, is_usb
+from kvmctl.spec.model.usb import Usb, is_usb, said
 from kvmctl.spec.xmltext import parse_raw
 
 ARCH = choice(
@@ -229,7 +229,7 @@ def _devices_twice(vm: Vm) -> Iterator[tuple[str, str, str]]:
             yield path, f"{address} is given to the VM by {seen[address]} already", "name each device once"
         elif address:
             seen[address] = path
-    sticks = [(stick.vendor, stick.product, stick.bus, stick.device) for stick in vm.usb]
+    sticks = [said(stick) for stick in vm.usb]
     for index, stick in enumerate(sticks):
-        if any(stick) and stick in sticks[:index]:
+        if stick and stick in sticks[:index]:
             yield f"usb[{index}]", "this device is given to the VM already", "name each device once"

@@ -12,17 +12,23 @@ import libvirt
 import pytest
 
 from kvmctl.errors import Refused
+from kvmctl.host.hostdevs import give
 from kvmctl.host.pci import attaching
 from kvmctl.host.undoing import Undo
 from kvmctl.spec.xmltext import parse, render
 
 UUID = "c2177883-f1bb-47f0-914d-32a22e3a8804"
-FULL = "internal error: No more available PCI slots"
+FULL = {
+    "pcie-root-port": "internal error: No more available PCI slots",
+    "qemu-xhci": "internal error: No free USB ports",
+}
 
 
 class Problem(libvirt.libvirtError):  # type: ignore[misc]
+    told = ""
+
     def get_error_message(self) -> str:
-        return FULL
+        return self.told
 
 
 def test_what_an_mdev_is_given_and_known_by() -> None:
@@ -33,18 +39,22 @@ def test_what_an_mdev_is_given_and_known_by() -> None:
     assert attaching.device_of(domain, "0000:3b:00.0") is None
 
 
-def test_no_port_left() -> None:
+@pytest.mark.parametrize("controller", FULL)
+def test_no_port_left(controller: str) -> None:
     given: list[int] = []
 
     def attach(text: str, flag: int) -> None:
         given.append(flag)
-        raise Problem("attachDeviceFlags() failed")
+        problem = Problem("attachDeviceFlags() failed")
+        problem.told = FULL[controller]
+        raise problem
 
     found: Any = SimpleNamespace(
         domain=SimpleNamespace(attachDeviceFlags=attach), name="web1", running=parse("<domain/>"), definition=None
     )
     device = attaching._element("0000:3b:00.0", mac=None, vlan=None, card=False)
     with pytest.raises(Refused) as caught, Undo("web1") as undo:
-        attaching._attach_one(cast("Any", found), device, "0000:3b:00.0", undo)
+        give(cast("Any", found), device, "0000:3b:00.0", lambda document: None, undo)
     assert (caught.value.code, given) == ("no-free-port", [libvirt.VIR_DOMAIN_AFFECT_LIVE])
     assert "--next-boot" in caught.value.hint
+    assert controller in caught.value.hint

@@ -57,6 +57,23 @@ class Tree:
         self.places[address] = place
         return place
 
+    def usb(self, port: str, on: str, *, number: int = 7, kind: str = "00", driver: str = "") -> Path:
+        """A USB device behind a controller or a hub; `kind` is the class of its one interface."""
+        bus = f"usb{port.partition('-')[0]}"
+        place = self.places[on] / (port if on in (bus, port.rpartition(".")[0]) else f"{bus}/{port}")
+        for name, text in (("busnum", bus[3:]), ("devnum", str(number)), ("idVendor", "046d"), ("idProduct", "c52b")):
+            self.file(place / name, text + "\n")
+        interface = place / f"{port}:1.0"
+        self.file(interface / "bInterfaceClass", kind + "\n")
+        if driver:
+            (self.root / f"sys/bus/usb/drivers/{driver}").mkdir(parents=True, exist_ok=True)
+            self.link(interface / "driver", f"sys/bus/usb/drivers/{driver}")
+        for each in (place, interface):
+            self.link(f"sys/bus/usb/devices/{each.name}", each)
+        self.file(f"dev/bus/usb/{int(bus[3:]):03}/{number:03}")
+        self.places[port] = place
+        return place
+
     def block(self, name: str, at: str = "", *, below: tuple[str, ...] = (), path: str = "", kind: str = "") -> str:
         """A disk on a device, a partition (`kind`), or what is made of others; its number is returned."""
         self.number += 1

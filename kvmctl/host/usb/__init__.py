@@ -1,0 +1,1 @@
+"""USB devices of a host: seen as PCI devices are, and given to VMs."""
