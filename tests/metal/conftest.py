@@ -16,7 +16,7 @@ from tests.metal.machine import Machine, missing
 from tests.metal.specs import write
 from tests.results import Result
 
-TEST_SECONDS = 300.0
+TEST_SECONDS = 600.0
 CALL_SECONDS = 240.0
 GUEST_SECONDS = 180.0
 """For a guest to come as far as it is waited for; on a computer that has nothing else to do, 20 are enough."""
