@@ -78,16 +78,12 @@ def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     until(lambda: (driver(metal, DISK), driver(metal, FUNCTION)) == ("nvme", "igbvf"), "their drivers have them again")
     # A boot gives what is kept for VMs to vfio-pci, and no boot gives it back: that is done by hand.
     metal.kvmctl(f"pci reserve {DISK} --install")
-    metal.run(
-        [
-            "sh",
-            "-ec",
-            f"""udevadm control --reload
-            echo 1 >/sys/bus/pci/devices/{DISK}/remove
-            echo 1 >/sys/bus/pci/rescan
-            udevadm settle""",
-        ]
-    )
+    metal.run(["sh", "-ec", f"udevadm control --reload; echo 1 >/sys/bus/pci/devices/{DISK}/remove; udevadm settle"])
+    # A device that was pulled out is missed before anything is touched.
+    gone = metal.kvmctl("start web1 -o json", exit=3).json["error"]
+    assert (gone["code"], DISK in gone["message"]) == ("device-not-found", True)
+    assert driver(metal, FUNCTION) == "igbvf"
+    metal.run(["sh", "-ec", "echo 1 >/sys/bus/pci/rescan; udevadm settle"])
     until(lambda: driver(metal, DISK) == "vfio-pci", "vfio-pci has it")
     metal.kvmctl(f"pci reserve {DISK} --remove --install")
     [check] = [check for check in metal.kvmctl("host check -o json").json if check["name"] == "devices"]
