@@ -1,21 +1,25 @@
-/* Keeps the metal machine's processors hearing interrupts. Under emulation one can miss that an interrupt has ended, in
- * and out of guests, and is then deaf to all of lower rank, its own timer first. A program runs where no interrupt is at
- * work, so to tell each processor's APIC from there that one has ended does no harm where all is well.
+/* Keeps the metal machine's processors hearing interrupts. Under emulation one that runs guests can miss that an
+ * interrupt has ended, and is then deaf to all of lower rank, its own timer first. While a program runs no interrupt is
+ * at work: an APIC that thinks so then is told that it has ended.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define APIC 0xfee00000
 #define END_OF_INTERRUPT (0xb0 / 4)
+#define IN_SERVICE(word) ((0x100 + 0x10 * (word)) / 4)
+#define WORDS 8
 #define PROCESSORS 8
 
 int main(void)
 {
     int memory = open("/dev/mem", O_RDWR | O_SYNC);
     volatile unsigned *apic = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, memory, APIC);
+    int log = open("/dev/kmsg", O_WRONLY);
     struct sched_param priority = {.sched_priority = 1};
 
     /* A deaf processor hears of no disk either: nothing may have to be read then. */
@@ -26,8 +30,13 @@ int main(void)
             cpu_set_t one;
             CPU_ZERO(&one);
             CPU_SET(number, &one);
-            if (sched_setaffinity(0, sizeof one, &one) == 0) /* or it is switched off */
-                apic[END_OF_INTERRUPT] = 0;
+            if (sched_setaffinity(0, sizeof one, &one)) /* it is switched off */
+                continue;
+            for (int word = 0; word < WORDS; word++)
+                if (apic[IN_SERVICE(word)]) {
+                    apic[END_OF_INTERRUPT] = 0;
+                    dprintf(log, "metal-pulse: processor %d was deaf\n", number);
+                }
         }
         sleep(1);
     }

@@ -54,8 +54,9 @@ def test_the_host_itself(metal: Machine) -> None:
     # A file system in another mount namespace is one, too.
     file = str(metal.directory / "nvme")
     subprocess.run(["mkfs.ext4", "-q", "-F", file], env={**os.environ, "PATH": PATH}, check=True)
-    hidden_mount = "blockdev --flushbufs /dev/nvme0n1; unshare -m sh -c 'mount /dev/nvme0n1 /mnt; sleep 1000' &"
-    metal.run(["sh", "-c", hidden_mount])
+    elsewhere = "mount /dev/nvme0n1 /mnt; sleep 1000"
+    mounting = f"blockdev --flushbufs /dev/nvme0n1; unshare -m sh -c '{elsewhere}' >/dev/null 2>&1 &"
+    metal.run(["sh", "-c", mounting])
     metal.run(["timeout", "60", "sh", "-c", "until grep -q nvme0n1 /proc/[0-9]*/mountinfo; do sleep 0.1; done"])
     hidden = metal.kvmctl(f"pci show {DISK} -o json").json
     metal.run("pkill -f 'sleep 1000'", check=False)
