@@ -90,6 +90,13 @@ def migrate(app: App, /, vms: tuple[str, ...], destination: str | None, **option
     Memory is sent as it is, so over a network that is not private either --tls or --insecure is needed. Whether disks
     are shared is found out by looking from both hosts; where that cannot be, --unsafe takes your word for it.
 
+    With --tls both QEMUs show certificates, from the directory that migrate_tls_x509_cert_dir in qemu.conf names, else
+    from /etc/pki/libvirt-migrate if there is one, else from what default_tls_x509_cert_dir names, else from
+    /etc/pki/qemu: ca-cert.pem, and client-cert.pem and client-key.pem on the host that the VM leaves, server-cert.pem
+    and server-key.pem on HOST. Those of the host on which kvmctl runs are looked at first, with openssl: whether they
+    are there, can be read by QEMU's user, are in time, signed by ca-cert.pem and for this use, and whether that of HOST
+    is for the name or address that memory is sent to. libvirt shows no files of other hosts; the check says so.
+
     \b
     With -o json each line is one JSON object. First come events, as they
     happen, with the fields event, time, vm and

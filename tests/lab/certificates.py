@@ -1,4 +1,4 @@
-"""Certificates for TLS between hosts of the lab, made by openssl when a test asks."""
+"""Certificates for TLS between hosts, made by openssl when a test asks."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Authority:
         self.directory, self.name = directory, name
         self._openssl(f"req -x509 {KEY} -keyout {name}.key -out {name}.pem -days 30 -subj /CN={name}")
 
-    def sign(self, name: str, *names: str, days: int = 30) -> None:
-        """A certificate for these names and addresses, such as DNS:host1."""
+    def sign(self, name: str, *names: str, days: int = 30, purpose: str = "serverAuth,clientAuth") -> None:
+        """A certificate for these names and addresses, such as DNS:host1; -1 days: it has expired."""
         (self.directory / "extensions").write_text(
-            f"subjectAltName={','.join(names)}\nextendedKeyUsage=serverAuth,clientAuth\nkeyUsage=digitalSignature\n"
+            f"subjectAltName={','.join(names)}\nextendedKeyUsage={purpose}\nkeyUsage=digitalSignature\n"
         )
         self._openssl(f"req {KEY} -keyout {name}.key -out {name}.csr -subj /CN={name}")
         by = f"-CA {self.name}.pem -CAkey {self.name}.key -CAcreateserial -extfile extensions"
@@ -31,7 +31,10 @@ class Authority:
 
     def give(self, host: Host, name: str) -> None:
         """Have a host's QEMUs show this certificate, and trust those of this authority."""
-        place = host.directory / "etc/pki"
+        self.lay(host.directory / "etc/pki", name)
+
+    def lay(self, place: Path, name: str) -> None:
+        """Put the files there that QEMU looks for."""
         shutil.copy(self.directory / f"{self.name}.pem", place / "ca-cert.pem")
         for side in ("server", "client"):
             shutil.copy(self.directory / f"{name}.pem", place / f"{side}-cert.pem")

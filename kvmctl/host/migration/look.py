@@ -15,6 +15,7 @@ from kvmctl.errors import Refused, TimedOut
 from kvmctl.host import bounded
 from kvmctl.host.domains import find
 from kvmctl.host.migration import blocks, met, reach, sharing
+from kvmctl.host.migration.credentials import credentials
 from kvmctl.host.migration.end import end, fit
 from kvmctl.host.migration.guest import guest
 from kvmctl.host.migration.place import planned
@@ -67,6 +68,9 @@ def gathered(source: Host, target: Host, domain: libvirt.virDomain, wish: Wish, 
         "likes": lambda: likes_of(source, target, domain, vm),
         "way": way,
     }
+    if wish.tls and vm.running:
+        questions["client"] = lambda: credentials(source, "client")
+        questions["server"] = lambda: credentials(target, "server")
     seconds = min(LOOK_SECONDS, work.remaining())
     try:
         outcomes, _ = bounded.call(
@@ -82,7 +86,9 @@ def gathered(source: Host, target: Host, domain: libvirt.virDomain, wish: Wish, 
             raise outcome.error
         known[outcome.thing] = outcome.value
     refusal, known["way"] = known["way"]
-    known["target"] = replace(known["target"], unplaceable=known.pop("unplaceable"))
+    shown = known.pop("server", None)
+    known["target"] = replace(known["target"], unplaceable=known.pop("unplaceable"), credentials=shown)
+    known["source"] = replace(known["source"], credentials=known.pop("client", None))
     return Ends(wish=wish, guest=replace(vm, refusal=refusal), **known)
 
 

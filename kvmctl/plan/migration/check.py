@@ -17,6 +17,7 @@ from kvmctl.plan.migration import (
     check_software,
     check_state,
     check_storage,
+    check_tls,
 )
 from kvmctl.plan.migration.ends import Ends
 from kvmctl.plan.migration.finding import Finding
@@ -27,6 +28,7 @@ Check = Callable[[Ends], Iterator[Finding]]
 
 AREAS: tuple[tuple[str, str, tuple[Check, ...]], ...] = (
     ("hosts", "{source} reaches {target}, and nothing there is in the way", (check_hosts.way, check_hosts.taken)),
+    ("certificates", "", (check_tls.certificates,)),
     (
         "state",
         "nothing else is going on with the VM, and it has no snapshots",
@@ -39,7 +41,7 @@ AREAS: tuple[tuple[str, str, tuple[Check, ...]], ...] = (
     ("storage", "{target} has its storage", (check_storage.storage,)),
     ("memory", "{target} has room for its memory and its vCPUs", (check_memory.memory,)),
 )
-"""Code and words of what is told where an area is fine, and who looks at it."""
+"""Code and words of what is told where an area is fine, and who looks at it. Without words it tells of that itself."""
 
 TO_BE_TOLD = ("note", "warning", "blocker")
 
@@ -54,7 +56,7 @@ def _findings(ends: Ends) -> Iterator[Finding]:
     explained = False
     for code, fine, checks in AREAS:
         found = [finding for check in checks for finding in check(ends)]
-        if not any(finding.verdict in ("warning", "blocker") for finding in found):
+        if fine and not any(finding.verdict in ("warning", "blocker") for finding in found):
             found.insert(0, ok(code, fine.format(**names)))
         explained = explained or any(finding.verdict == "blocker" for finding in found)
         yield from found

@@ -15,6 +15,7 @@ from kvmctl.plan.migration.wish import Wish
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+    from kvmctl.plan.migration.credentials import Credentials
     from kvmctl.plan.migration.disk import Disk
     from kvmctl.plan.topology import Tenant, Topology
 
@@ -96,6 +97,8 @@ class End:
     """TCP ports that running VMs listen on, by name of the VM."""
     unplaceable: str = ""
     """Why the planner finds no place for a VM whose place kvmctl chooses."""
+    credentials: Credentials | None = None
+    """Looked at only where memory goes over TLS, and only on this machine."""
 
     @property
     def cpus(self) -> int:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 from kvmctl.host.tenants import tenant_of
+from kvmctl.plan.migration.credentials import Certificate, Credentials, File
 from kvmctl.plan.migration.disk import disks_of
 from kvmctl.plan.migration.ends import End, Ends, Fit, Guest, Pool, Sight, Way
 from kvmctl.plan.migration.wish import Wish
@@ -48,6 +49,40 @@ def topology(cpus: int = 8, memory: int = 16 * GIB) -> Topology:
     )
 
 
+NOW = 1_800_000_000.0
+DAY = 86400.0
+AUTHORITY = "CN=authority"
+
+
+def certificate(name: str, **changes: Any) -> Certificate:
+    """Of a host, signed by the authority that all hosts trust."""
+    known = Certificate(
+        subject=f"CN={name}",
+        issuer=AUTHORITY,
+        begins=NOW - DAY,
+        ends=NOW + 30 * DAY,
+        common_name=name,
+        names=(name, "10.0.0.2"),
+        purposes=frozenset({"TLS Web Server Authentication", "TLS Web Client Authentication"}),
+        usages=frozenset({"Digital Signature"}),
+    )
+    return replace(known, **changes)
+
+
+def credentials(name: str, **changes: Any) -> Credentials:
+    """All that a host needs for TLS, whichever side it is."""
+    authority = certificate("authority", subject=AUTHORITY, authority=True, names=())
+    known = Credentials(
+        now=NOW,
+        user="libvirt-qemu",
+        directory="/etc/pki/qemu",
+        authority=File(path="/etc/pki/qemu/ca-cert.pem", certificates=(authority,)),
+        certificate=File(path="/etc/pki/qemu/cert.pem", certificates=(certificate(name),)),
+        key=File(path="/etc/pki/qemu/key.pem"),
+    )
+    return replace(known, **changes)
+
+
 def end(name: str, **changes: Any) -> End:
     """A host that has all that the VM needs."""
     known = End(
@@ -70,6 +105,7 @@ def end(name: str, **changes: Any) -> End:
         topology=topology(),
         tenants=(Tenant(vm="other", uuid="uuid of other", memory=GIB),),
         ports={5901: "other"},
+        credentials=credentials(name),
     )
     return replace(known, **changes)
 

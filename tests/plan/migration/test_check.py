@@ -10,18 +10,23 @@ from xml.etree.ElementTree import Element
 import pytest
 
 from kvmctl.plan.migration.check import AREAS, findings, looked
+from kvmctl.plan.migration.credentials import Credentials, File
 from kvmctl.plan.migration.ends import Ends, Fit, Pool, Way
 from kvmctl.plan.migration.wish import Wish
 from kvmctl.plan.topology import NumaNode, PagePool, Tenant, Topology
 from kvmctl.spec.metadata import NAMESPACE
 from tests.environment import ROOT
 from tests.plan.migration.healthy import (
+    DAY,
     DISK,
     GIB,
     LOADER,
+    NOW,
     PATH,
     UUID,
     WAY,
+    certificate,
+    credentials,
     domain,
     end,
     ends,
@@ -71,12 +76,36 @@ def passthrough(**target: Any) -> Ends:
     )
 
 
+def over_tls(source: Credentials | None = None, target: Credentials | None = None, **more: Any) -> Ends:
+    """A move over TLS, with what one of both hosts has for it."""
+    here, there = source or credentials("host1"), target or credentials("host2")
+    return ends(source={"credentials": here}, target={"credentials": there}, wish=Wish(tls=True), **more)
+
+
+def shown(name: str, **changes: Any) -> Credentials:
+    """What a host has whose own certificate is not quite the right one."""
+    return credentials(name, certificate=File(path="/x/cert.pem", certificates=(certificate(name, **changes),)))
+
+
 def emulated() -> Element:
     xml = domain()
     xml.set("type", "qemu")
     return xml
 
 
+NONE = {
+    "certificate": File(path="/x/client-cert.pem", missing=True),
+    "key": File(path="/x/client-key.pem", missing=True),
+}
+SIGNS = frozenset({"Certificate Sign"})
+FOR_CLIENTS = frozenset({"TLS Web Client Authentication"})
+OLD = File(
+    path="/x/ca-cert.pem",
+    certificates=(
+        certificate("authority", authority=True),
+        certificate("old", authority=True, ends=NOW - DAY),
+    ),
+)
 OFF = guest(domain(running=False), running=False)
 TPM = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>"
 TPM_FILE = f"/var/lib/libvirt/swtpm/{UUID}/tpm2/tpm2-00.permall"
@@ -118,6 +147,52 @@ SEEDS: dict[str, tuple[str, Ends]] = {
         "warning",
         with_devices("<graphics type='vnc' autoport='yes'><listen type='address' address='10.0.0.1'/></graphics>"),
     ),
+    # -- certificates -----------------------------------------------------------------------------------------------
+    "certificates-unseen": ("note", ends(target={"credentials": None}, wish=Wish(tls=True))),
+    "certificates-unseen: not all": ("note", over_tls(credentials("host1", unseen="no openssl", remedy="install it"))),
+    "certificate-missing": ("blocker", over_tls(credentials("host1", authority=File(path="/x/ca.pem", missing=True)))),
+    "certificate-missing: no client has one": (
+        "blocker",
+        over_tls(credentials("host1", **NONE), credentials("host2", verify=True)),
+    ),
+    "certificate-missing: no server has one": ("blocker", over_tls(target=credentials("host2", verify=False, **NONE))),
+    "certificate-missing: one of both": (
+        "blocker",
+        over_tls(
+            credentials("host1", key=NONE["key"]),
+            credentials("host2", verify=False),
+        ),
+    ),
+    "certificate-unreadable": (
+        "blocker",
+        over_tls(target=credentials("host2", key=File(path="/x/key.pem", obstacle="/x"))),
+    ),
+    "certificate-damaged": (
+        "blocker",
+        over_tls(target=credentials("host2", certificate=File(path="/x/cert.pem", damaged="there is none in it"))),
+    ),
+    "certificate-expired": ("blocker", over_tls(shown("host1", ends=NOW - 1))),
+    "certificate-expired: one of several authorities": ("blocker", over_tls(credentials("host1", authority=OLD))),
+    "certificate-not-yet-valid": ("blocker", over_tls(target=shown("host2", begins=NOW + 60))),
+    "certificate-expires": ("warning", over_tls(target=shown("host2", ends=NOW + 14 * DAY - 1))),
+    "certificate-purpose: an authority": ("blocker", over_tls(shown("host1", authority=True))),
+    "certificate-purpose: usage": ("blocker", over_tls(shown("host1", usages=SIGNS, critical=frozenset({"usages"})))),
+    "certificate-purpose: usage, not critical": ("warning", over_tls(shown("host1", usages=SIGNS))),
+    "certificate-purpose": (
+        "blocker",
+        over_tls(target=shown("host2", purposes=FOR_CLIENTS, critical=frozenset({"purposes"}))),
+    ),
+    "certificate-purpose: not critical": ("note", over_tls(target=shown("host2", purposes=FOR_CLIENTS))),
+    "certificate-purpose: no authority": (
+        "blocker",
+        over_tls(
+            credentials("host1", authority=File(path="/x/ca-cert.pem", certificates=(certificate("authority"),))),
+        ),
+    ),
+    "certificate-untrusted": ("blocker", over_tls(credentials("host1", untrusted="unable to get issuer"))),
+    "certificate-untrusted: by the other end": ("blocker", over_tls(shown("host1", issuer="CN=stranger"))),
+    "certificate-name": ("blocker", over_tls(target=shown("host2", names=("elsewhere",)))),
+    "certificate-name: address": ("blocker", over_tls(way=replace(WAY, configured="tcp://10.0.0.3:49152"))),
     # -- state ------------------------------------------------------------------------------------------------------
     "half-created": (
         "blocker",
@@ -365,7 +440,7 @@ def cries(found: Ends) -> dict[str, str]:
 def test_a_healthy_move_has_nothing_in_its_way() -> None:
     found = findings(ends())
     assert [(each.code, each.verdict) for each in found] == [
-        *((code, "ok") for code, _, _ in AREAS[:7]),
+        *((code, "ok") for code, fine, _ in AREAS[:8] if fine),
         ("disk-shared", "ok"),
         ("memory", "ok"),
     ]
@@ -491,6 +566,24 @@ def test_a_place_that_kvmctl_chose_is_chosen_anew() -> None:
 
 def test_tls_needs_no_private_network() -> None:
     assert cries(ends(way=replace(WAY, addresses=("198.51.100.7",)), wish=Wish(tls=True))) == {}
+
+
+def test_certificates_that_are_in_order() -> None:
+    told = {each.code: each.what for each in findings(over_tls())}
+    assert told["certificates"] == "the certificates of host1 and host2 are in order"
+    told = {each.code: each.what for each in findings(ends(target={"credentials": None}, wish=Wish(tls=True)))}
+    assert told["certificates"] == "the certificates of host1 are in order"
+    # Who connects to a host that does not ask for a certificate needs none.
+    assert cries(over_tls(credentials("host1", **NONE), credentials("host2", verify=False))) == {}
+    last = certificate("host2", ends=NOW + 14 * DAY, purposes=frozenset({"Any Extended Key Usage"}), usages=frozenset())
+    assert cries(over_tls(target=credentials("host2", certificate=File(path="/x", certificates=(last,))))) == {}
+
+
+def test_certificates_matter_for_memory_over_tls_alone() -> None:
+    bad = {"credentials": credentials("host1", **NONE)}
+    assert cries(ends(source=bad)) == {}
+    assert cries(ends(OFF, source=bad, wish=Wish(tls=True))) == {}
+    assert "certificates" not in {each.code for each in findings(ends())}
 
 
 def test_managed_by_the_client_needs_no_peer() -> None:
