@@ -43,13 +43,12 @@ def xml(app: App, source: str, settings: tuple[str, ...], offline: bool, next_bo
     if spec and offline:
         from kvmctl.plan.facts import HostFacts
         from kvmctl.plan.resolve import resolve
-        from kvmctl.spec.xmlio import domain_of
         from kvmctl.spec.xmltext import render
 
         resolved = resolve(spec, HostFacts())
         for note in resolved.notes:
             app.output.say(note)
-        text = render(domain_of(resolved.vm))
+        text = render(resolved.document())
         app.output.text(text, {"name": spec.name, "xml": text})
         return
 

@@ -31,7 +31,6 @@ from kvmctl.plan.resolve import Resolved, resolve
 from kvmctl.spec import metadata
 from kvmctl.spec.nodes import to_yaml
 from kvmctl.spec.plainly import to_plain
-from kvmctl.spec.xmlio import domain_of
 from kvmctl.spec.xmltext import parse, render
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def planned(host: Host, vm: Vm, work: Work, *, start: bool = False, forced: Coll
     facts, _ = gather(host, vm, change=False)
     resolved = resolve(decide(host, vm, work, facts, forced=forced, start=start).vm, facts)
     _check_disks(host, resolved)
-    xml = render(domain_of(resolved.vm))
+    xml = render(resolved.document())
     return {**_answer(host, resolved, uuid=vm.uuid, state=None), "xml": xml, "dry_run": True}
 
 
@@ -202,7 +201,7 @@ def _check_disks(host: Host, resolved: Resolved) -> None:
 
 def _define(host: Host, resolved: Resolved, kept: Element) -> libvirt.virDomain:
     """Define the domain: the step that claims the name, and the only one where there are no disks to make."""
-    document = domain_of(resolved.vm)
+    document = resolved.document()
     if resolved.volumes:
         disks = [(volume.path, volume.pool) for volume in resolved.volumes]
         since = datetime.now(UTC).isoformat(timespec="seconds")

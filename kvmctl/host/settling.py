@@ -18,6 +18,7 @@ from kvmctl.host.tenants import tenants
 from kvmctl.host.topology import topology
 from kvmctl.host.usb import assigning as usb
 from kvmctl.plan.pci.choose import has_devices
+from kvmctl.plan.pci.guest_node import settled
 from kvmctl.plan.placement.request import concerns_place, wants_place
 from kvmctl.plan.possible import check_possible, overcommitted
 from kvmctl.spec.declare import write
@@ -64,8 +65,11 @@ def decide(
         return replace(decided, sentences=(*told, *decided.sentences))
     found = settle(host, vm, forced=forced, start=start)
     decided = _decide(host, found.vm, work, facts)
-    sentences = (*told, *found.sentences, *decided.sentences)
-    return replace(decided, sentences=sentences, devices=found.identities, mdevs=found.mdevs, picked=found.picked)
+    vm, apart = settled(decided.vm, found.homes)
+    sentences = (*told, *found.sentences, *decided.sentences, *apart)
+    return replace(
+        decided, vm=vm, sentences=sentences, devices=found.identities, mdevs=found.mdevs, picked=found.picked
+    )
 
 
 def _decide(host: Host, vm: Vm, work: Work, facts: HostFacts) -> Decided:

@@ -7,7 +7,8 @@ from xml.etree.ElementTree import Element, SubElement
 
 from kvmctl.errors import KvmctlError
 from kvmctl.plan.facts import HostFacts
-from kvmctl.plan.resolve import explicit, resolve
+from kvmctl.plan.pci.guest import recognised
+from kvmctl.plan.resolve import Resolved, explicit, resolve
 from kvmctl.spec import metadata
 from kvmctl.spec.lenses import prune, require
 from kvmctl.spec.merge import remainder
@@ -42,11 +43,12 @@ def export(domain: Element, *, autostart: bool = False) -> Vm:
     _complete(domain)
     known = replace(explicit(vm_of(domain)), autostart=autostart or None)
     for vm in (
+        recognised(domain, known),
         known,
         explicit(Vm(name=known.name, uuid=known.uuid, memory=Memory(size=2**20), autostart=known.autostart)),
     ):
         try:
-            rest = remainder(domain, made(vm))
+            rest = remainder(domain, domain_of(_resolved(vm).vm))
             whole = vm if rest is None else replace(vm, raw_xml=render(rest))
             if same(made(build(read_nodes(to_yaml(to_plain(whole)).encode(), whole.name or ""))), domain):
                 return whole
@@ -76,7 +78,11 @@ def _complete(domain: Element) -> None:
 
 def made(vm: Vm) -> Element:
     """The domain that a spec makes, on a host that offers all it asks for."""
-    return domain_of(resolve(vm, HostFacts(arch=vm.arch or "x86_64")).vm)
+    return _resolved(vm).document()
+
+
+def _resolved(vm: Vm) -> Resolved:
+    return resolve(vm, HostFacts(arch=vm.arch or "x86_64"))
 
 
 def same(one: Element, other: Element) -> bool:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import NotFound, Refused
 from kvmctl.plan.pci.addressed import addressed, of_address, portless, with_model
+from kvmctl.plan.pci.guest import lay_out
+from kvmctl.plan.pci.guest_node import left_out
 from kvmctl.plan.tuning import decided, in_full, useless_quota
 from kvmctl.plan.volumes import NewVolume
 from kvmctl.spec.declare import declarations, is_bare
@@ -25,6 +27,8 @@ from kvmctl.spec.xmlio import domain_of
 from kvmctl.spec.xmltext import render
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from kvmctl.plan.facts import HostFacts
 
 X86 = ("x86_64", "i686")
@@ -41,6 +45,12 @@ class Resolved:
     volumes: tuple[NewVolume, ...]
     notes: tuple[str, ...]
 
+    def document(self) -> Element:
+        """The domain to define: as the spec says it, and with the places that devices are to have in the guest."""
+        domain = domain_of(self.vm)
+        lay_out(domain, self.vm)
+        return domain
+
 
 def resolve(vm: Vm, facts: HostFacts) -> Resolved:
     """Settle a spec for a host. Raises Refused or NotFound where the host lacks what the spec asks for.
@@ -48,6 +58,7 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
     What takes more of the host than its facts, `pin: auto` and the baseline of several hosts, has been replaced before.
     """
     notes: list[str] = []
+    vm = vm if facts.known else left_out(vm, notes)
     vm = decided(vm, notes, known=facts.known)
     arch = vm.arch or facts.arch
     if facts.known and arch not in facts.guest_archs:
@@ -89,7 +100,7 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
 
 def definition(vm: Vm, facts: HostFacts) -> str:
     """The domain XML that a spec makes on a host."""
-    return render(domain_of(resolve(vm, facts).vm))
+    return render(resolve(vm, facts).document())
 
 
 def explicit(vm: Vm) -> Vm:

@@ -46,6 +46,10 @@ def shorten(vm: Vm) -> Vm:
         for device in rest.findall(f"devices/{path}"):
             if _says_nothing(device):
                 rest.find("devices").remove(device)  # type: ignore[union-attr]
+    for device in reversed(rest.findall("devices/hostdev")):
+        if not _says_nothing(device):
+            break  # those before it keep its place
+        rest.find("devices").remove(device)  # type: ignore[union-attr]
     cpu = rest.find("cpu")
     if cpu is not None and cpu.attrib in ({}, {"check": "none"}, {"check": "partial"}) and not len(cpu):
         rest.remove(cpu)

@@ -104,6 +104,14 @@ def network(card: Network) -> Network:
     return replace(card, hostdev="0000:3b:10.0", model=None, mtu=None, link=None, limits=None)
 
 
+def wishes(vm: Vm, entry: Pci) -> dict[str, Any]:
+    """What a device can wish for in this guest."""
+    cells = len(vm.numa.cells) if vm.numa else 0
+    number = entry.guest_node if isinstance(entry.guest_node, str) else (entry.guest_node or 0) % max(cells, 1)
+    node = number if cells and not vm.machine and entry.guest_node is not None else None
+    return {"together": None if vm.machine else entry.together, "guest_node": node}
+
+
 def repaired(value: Any) -> Any:
     """Free of the contradictions that chance makes most often, so that few examples are thrown away."""
     if isinstance(value, (Cpu, Scheduler, Cell, Numa)):
@@ -176,7 +184,7 @@ def repaired(value: Any) -> Any:
             pci=tuple(
                 replace(entry, mdev=f"{entry.mdev[:-2]}{next(slots):02x}")
                 if entry.mdev
-                else replace(entry, boot_order=None, address=f"0000:3b:{next(slots):02x}.0")
+                else replace(entry, boot_order=None, address=f"0000:3b:{next(slots):02x}.0", **wishes(value, entry))
                 for entry in value.pci
             ),
             graphics=tuple({screen.type: screen for screen in value.graphics}.values()),

@@ -15,6 +15,7 @@ import pytest
 from kvmctl.commands._specs import load
 from kvmctl.errors import SpecError
 from kvmctl.plan.facts import HostFacts, Pool
+from kvmctl.plan.pci import guest_node
 from kvmctl.plan.pci.choose import Taste, choose, has_devices
 from kvmctl.plan.pci.facts import Mdev, MdevType
 from kvmctl.plan.resolve import resolve
@@ -22,7 +23,6 @@ from kvmctl.plan.usb import choose as usb
 from kvmctl.spec.declare import declarations, walk
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.nodes import plain, read_nodes
-from kvmctl.spec.xmlio import domain_of
 from kvmctl.spec.xmltext import render
 from tests.plan.pci.world import device, host
 from tests.plan.usb.world import bus, stick
@@ -76,7 +76,10 @@ def settled(path: Path) -> Vm:
         aliases={"fast0": "serial:SN-4"},
         new_uuid=lambda: f"00000000-0000-4000-8000-{next(numbers):012}",
     )
-    return choose(vm, DEVICES, taste).vm if has_devices(vm) else vm
+    if not has_devices(vm):
+        return vm
+    chosen = choose(vm, DEVICES, taste)
+    return guest_node.settled(chosen.vm, chosen.homes)[0]
 
 
 def compare(path: Path, text: str, regenerate: bool) -> None:
@@ -89,13 +92,13 @@ def compare(path: Path, text: str, regenerate: bool) -> None:
 def test_a_spec_makes_its_xml(path: Path, regenerate: bool) -> None:
     resolved = resolve(settled(path), FACTS)
     volumes = "".join(f"<!-- {volume} -->\n" for volume in resolved.volumes)
-    compare(path.with_suffix(".xml"), render(domain_of(resolved.vm)) + volumes, regenerate)
+    compare(path.with_suffix(".xml"), render(resolved.document()) + volumes, regenerate)
 
 
 @pytest.mark.parametrize("path", GOOD, ids=name)
 def test_its_xml_is_valid_for_libvirt(path: Path, tmp_path: Path) -> None:
     document = tmp_path / "domain.xml"
-    document.write_text(render(domain_of(resolve(settled(path), FACTS).vm)))
+    document.write_text(render(resolve(settled(path), FACTS).document()))
     done = subprocess.run(["xmllint", "--noout", "--relaxng", SCHEMA, document], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

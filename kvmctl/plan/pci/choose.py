@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from kvmctl.plan.pci.facts import Device, Inventory, Mdev
     from kvmctl.spec.model.vm import Vm
 
+OWN, SHARED = ("rom", "boot_order", "managed"), ("together", "guest_node")
+"""Keys that say how the VM has a device, not which one: of it alone, and of what goes along with it too."""
 TOLD = 5
 """How many of the devices that fit and are not free are named."""
 
@@ -45,7 +47,7 @@ class Chosen:
 
     `addresses` are all that are there, mdevs by UUID; `mdevs` are to be made, or started. `sentences` say why these,
     `identities` tell what they are, to know them again; `picked` are those that were picked of several, and that no
-    other VM had.
+    other VM had. `homes` are the nodes of the host that they are on, where that is known.
     """
 
     vm: Vm
@@ -54,6 +56,7 @@ class Chosen:
     identities: tuple[Identity, ...] = ()
     picked: frozenset[str] = frozenset()
     sentences: tuple[str, ...] = ()
+    homes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,7 @@ def choose(vm: Vm, inventory: Inventory, taste: Taste) -> Chosen:
     found = matched(inventory, wanted)
     sentences = [_why(inventory, one, address, taste) for one, address in zip(wanted, found) if not _named(one)]
     cards, disks, entries = list(vm.networks), list(vm.disks), []
-    along: list[str] = []
+    along: dict[str, Pci] = {}
     for one, address in zip(wanted, found):
         kind, _, rest = one.path.partition("[")
         index = int(rest.partition("]")[0])
@@ -91,11 +94,12 @@ def choose(vm: Vm, inventory: Inventory, taste: Taste) -> Chosen:
         if kind == "disks":
             disks[index] = replace(disks[index], nvme=address)
             continue
-        kept = {"rom": one.entry.rom, "boot_order": one.entry.boot_order, "managed": one.entry.managed}
-        entries.append(Pci(address=address, **kept))
-        if not one.entry.address:
-            along += [other for other in verdict(inventory, address).along if other not in (*found, *along)]
-    entries += [*(Pci(address=address) for address in along), *(Pci(mdev=uuid) for uuid in parts.uuids)]
+        entries.append(Pci(address=address, **{name: getattr(one.entry, name) for name in (*OWN, *SHARED)}))
+        shared = {name: getattr(one.entry, name) for name in SHARED}
+        for other in _along(inventory, one.entry, address):
+            if other not in (*found, *along):
+                along[other] = Pci(address=other, **shared)
+    entries += [*along.values(), *(Pci(mdev=uuid) for uuid in parts.uuids)]
     if along:
         sentences.append(f"{', '.join(along)} goes along, of the same IOMMU group")
     return Chosen(
@@ -109,6 +113,9 @@ def choose(vm: Vm, inventory: Inventory, taste: Taste) -> Chosen:
         ),
         identities=identities(inventory, (*found, *along)),
         sentences=(*sentences, *parts.sentences),
+        homes={
+            address: node for address in (*found, *along) if (node := inventory.devices[address].numa_node) is not None
+        },
     )
 
 
@@ -168,6 +175,15 @@ def matched(inventory: Inventory, wanted: Sequence[Wanted]) -> list[str]:
     return [next(alike[one.path]) for one in wanted]
 
 
+def _along(inventory: Inventory, entry: Pci, address: str) -> tuple[str, ...]:
+    """What goes along with a device. Whoever names an address means that alone, and together the rest of its slot."""
+    along = verdict(inventory, address).along
+    if not entry.address:
+        return along
+    slot = inventory.devices[address].slot
+    return tuple(other for other in along if entry.together and inventory.devices[other].slot == slot)
+
+
 def _wanted(vm: Vm, inventory: Inventory, taste: Taste) -> Iterator[Wanted]:
     spelled = [(f"pci[{index}]", spelled_out(entry)) for index, entry in enumerate(vm.pci)]
     entries = [(path, entry) for path, entry in spelled if not mdev_of(entry, taste)]
@@ -184,7 +200,7 @@ def _wanted(vm: Vm, inventory: Inventory, taste: Taste) -> Iterator[Wanted]:
 
 
 def _said(entry: Pci) -> str:
-    plain = to_plain(replace(entry, count=None, rom=None, boot_order=None, managed=None))
+    plain = to_plain(replace(entry, count=None, **dict.fromkeys((*OWN, *SHARED))))
     return ", ".join(f"{key}: {value}" for key, value in plain.items())
 
 

@@ -1,4 +1,4 @@
-"""Checks that need more than one group of a spec: iothreads and disks; NUMA cells, vCPUs and memory.
+"""Checks that need more than one group of a spec: iothreads and disks; NUMA cells, vCPUs, memory and PCI devices.
 
 Numbers that `raw_xml` says otherwise are left to libvirt to judge.
 """
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kvmctl.spec.kinds import show_cpus, show_size
+from kvmctl.spec.model.board import pci_of
 from kvmctl.spec.model.tuning import AUTO
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from kvmctl.spec.model.vm import Vm
 
 Mistakes = Iterator[tuple[str, str, str]]
+ONES = "write machine: q35, or virt for ARM, or leave this out"
 
 
 def check(vm: Vm, raw: Element | None) -> Mistakes:
@@ -29,6 +31,38 @@ def check(vm: Vm, raw: Element | None) -> Mistakes:
         placed = vm.cpu and vm.cpu.pin == AUTO
         if not placed and not any(cell.nodes for cell in vm.numa.cells):
             yield "numa.mode", "mode is given without nodes", "write nodes: too, the nodes of the host"
+    if any(entry.together or entry.guest_node is not None for entry in vm.pci):
+        yield from _guest_nodes(vm, raw)
+        yield from _guest_slots(vm, raw)
+
+
+def _guest_nodes(vm: Vm, raw: Element | None) -> Mistakes:
+    """Nodes of the guest that devices are to be near to."""
+    if raw is not None and raw.find("cpu/numa") is not None:
+        return
+    count = len(vm.numa.cells) if vm.numa else 0
+    later = not count and vm.cpu and vm.cpu.topology == AUTO
+    for index, entry in enumerate(vm.pci):
+        here = f"pci[{index}].guest_node"
+        if entry.guest_node is None or later:
+            continue
+        if not count:
+            yield here, "the guest sees no NUMA nodes", "write them as numa: {cells: …}, or leave this out"
+        elif isinstance(entry.guest_node, int) and entry.guest_node >= count:
+            yield here, f"there is no cell {entry.guest_node}; the highest is {count - 1}", "cells count from 0"
+
+
+def _guest_slots(vm: Vm, raw: Element | None) -> Mistakes:
+    """What the machine has no PCI for, where it is named."""
+    machine = vm.machine
+    if machine is None or (raw is not None and raw.find("devices/controller[@type='pci']") is not None):
+        return
+    kind = pci_of(machine, vm.arch or ("aarch64" if machine.startswith("virt") else None))
+    for index, entry in enumerate(vm.pci):
+        if entry.guest_node is not None and kind != "express":
+            yield f"pci[{index}].guest_node", f"machine {machine} is not known to have PCI Express", ONES
+        elif entry.together and kind is None:
+            yield f"pci[{index}].together", f"machine {machine} is not known to have PCI slots", ONES
 
 
 def _threads(vm: Vm) -> Mistakes:

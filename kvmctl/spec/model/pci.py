@@ -15,6 +15,7 @@ from kvmctl.spec.declare import beside, group, scalar, through
 from kvmctl.spec.kinds import BOOLEAN, LINE, PATH, Kind, choice, integer, pattern
 from kvmctl.spec.lenses import Scalar, find, prune, require
 from kvmctl.spec.model.mdev import MDEV, Mediated, is_mediated, is_uuid, mediated, named
+from kvmctl.spec.model.tuning import AUTO
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -105,6 +106,7 @@ def _rom(value: str) -> Any:
     return False if value == "false" else PATH.parse(value)
 
 
+GUEST_NODE = choice(AUTO, more=integer(0, 255))
 ROM = Kind(what="a path, or false", schema={"anyOf": [PATH.schema, {"enum": [False]}]}, parse=_rom)
 
 
@@ -144,6 +146,17 @@ class Pci:
         BOOLEAN,
         "false: you give it to the driver vfio-pci, and back. true if left out.",
     )
+    together: bool | None = beside(
+        BOOLEAN,
+        "true: the functions of one slot of the host that the VM has, a graphics card and its sound for example, are "
+        "functions of one slot in the guest too. Those that share the IOMMU group come along, also where this names an "
+        "address.",
+    )
+    guest_node: int | str | None = beside(
+        GUEST_NODE,
+        "NUMA node of the guest that the device is seen to be near to, by its number in numa.cells; auto: the one "
+        "whose memory is on the device's own node of the host, if there is one.",
+    )
 
     def check(self) -> Iterator[tuple[str, str, str]]:
         if not (self.product or any(getattr(self, name) for name in CHOOSING)):
@@ -171,7 +184,7 @@ class Pci:
                 if name != "mdev" and getattr(self, name):
                     yield name.rstrip("_"), "an mdev is told by its type or UUID alone", "leave this out"
         if self.mdev or _says_mdev(self.device):
-            for name in ("rom", "boot_order", "managed"):
+            for name in ("rom", "boot_order", "managed", "together", "guest_node"):
                 if getattr(self, name) is not None:
                     yield name, f"an mdev has no {name}", "leave it out"
 
