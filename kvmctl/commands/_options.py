@@ -15,6 +15,8 @@ STOP_SECONDS = 60.0
 PLUG_SECONDS = 30.0
 """How long pulling the plug may take: libvirt gives a QEMU that hangs ten seconds before it ends it for good."""
 
+ON_OFF = click.Choice(("on", "off"))
+
 Value = TypeVar("Value")
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 

@@ -30,6 +30,10 @@ def start(app: App, vms: list[str], paused: bool, forced: tuple[str, ...]) -> No
     or not the one the VM was made with, or that the host needs is refused before anything is touched, with every
     reason at once.
 
+    Virtual functions among its networks get the trust and the spoof check that the VM is to have, never those of a VM
+    before it; if it does not start, they get back what they had. That takes root on the host itself: from elsewhere, a
+    VM that asks for trust, or for no spoof check, is refused. For VMs that start with their host nobody does it.
+
     \b
       kvmctl start web1 web2
 
@@ -40,7 +44,7 @@ def start(app: App, vms: list[str], paused: bool, forced: tuple[str, ...]) -> No
       0  all are running
       3  there is no such VM
       5  it cannot be started as it is: paused, half-created, or with
-         devices that it cannot have
+         devices that it cannot have, or not from here
       6  a running VM has CPUs alone that it is pinned to
       9  some of several failed
     """

@@ -23,12 +23,14 @@ from kvmctl.host.library import libvirt
 from kvmctl.host.moving import refit_others
 from kvmctl.host.pci.assigning import check_unshared
 from kvmctl.host.pci.mdevs import provide
+from kvmctl.host.pci.trusting import entrust, needed
 from kvmctl.host.placing import check_alone, retried
 from kvmctl.host.settling import decide
 from kvmctl.host.sockets import shorten_sockets
 from kvmctl.plan.placement.request import ignores_stopped, is_exclusive
 from kvmctl.plan.resolve import Resolved, resolve
 from kvmctl.spec import metadata
+from kvmctl.spec.model.trust import functions_of
 from kvmctl.spec.nodes import to_yaml
 from kvmctl.spec.plainly import to_plain
 from kvmctl.spec.xmltext import parse, render
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from kvmctl.host.connection import Host
+    from kvmctl.host.pci.trusting import Change
     from kvmctl.parallel import Work
     from kvmctl.spec.model.vm import Vm
 
@@ -50,6 +53,8 @@ def planned(host: Host, vm: Vm, work: Work, *, start: bool = False, forced: Coll
     facts, _ = gather(host, vm, change=False)
     resolved = resolve(decide(host, vm, work, facts, forced=forced, start=start).vm, facts)
     _check_disks(host, resolved)
+    if start:
+        _functions(host, resolved)
     xml = render(resolved.document())
     return {**_answer(host, resolved, uuid=vm.uuid, state=None), "xml": xml, "dry_run": True}
 
@@ -67,6 +72,8 @@ def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say, forced: Col
         decided = decide(host, vm, work, facts, forced=forced, start=start)
         resolved = resolve(decided.vm, facts)
         _check_disks(host, resolved)
+        if start:
+            _functions(host, resolved)
         work.check()
         kept = metadata.element(to_yaml(to_plain(vm)))
         metadata.note_devices(kept, decided.devices)
@@ -104,6 +111,7 @@ def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say, forced: Col
                 _keep(domain, kept)
         if start:
             work.check()
+            entrust(_functions(host, resolved), undo.append)
             with translated(vm=vm.name or "", doing="start it"):
                 undo.append(lambda: domain.isActive() and domain.destroy())
                 domain.createWithFlags(0)
@@ -116,6 +124,11 @@ def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say, forced: Col
         for moved in refit_others(host, but=domain.UUIDString()):
             say(moved)
     return answer
+
+
+def _functions(host: Host, resolved: Resolved) -> list[Change]:
+    """What is to be set of its virtual functions when it starts. Raises Refused where that cannot be done."""
+    return needed(host, functions_of(resolved.document()), vm=resolved.vm.name or "")
 
 
 def _answer(host: Host, resolved: Resolved, *, uuid: str | None, state: str | None) -> dict[str, Any]:

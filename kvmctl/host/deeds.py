@@ -12,9 +12,11 @@ from kvmctl.errors import Refused
 from kvmctl.host import states
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
+from kvmctl.host.undoing import Undo
 from kvmctl.plan.placement.pins import pins_of
 from kvmctl.spec.metadata import CREATING, VM
 from kvmctl.spec.model.pci import has_assigned
+from kvmctl.spec.model.trust import functions_of
 from kvmctl.spec.model.usb import given
 from kvmctl.spec.xmltext import parse
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
     from kvmctl.host.connection import Host
+    from kvmctl.host.pci.trusting import Change
 
 IN_THE_WAY = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR)
 """Codes with which drivers say that a VM is, or is not, running: QEMU's the first, the test driver the second.
@@ -44,17 +47,20 @@ def start(
 
     Raises Conflict for CPUs that a running VM has alone; only of a VM that is pinned the others are looked at. One that
     ran until now (`again`) may stay where it was. Devices of the host are looked at of a VM that has some; `forced` are
-    those that it may take from the host.
+    those that it may take from the host. Its virtual functions are set first, and back if it does not start.
     """
     name = domain.name()
     with translated(vm=name, doing="look at it"):
         definition = parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
         _refuse_half_created(name, definition)
         pinned = not again and pins_of(definition).vcpus and not domain.isActive()
+    changes: list[Change] = []
     if has_assigned(definition) and not domain.isActive():
         from kvmctl.host.pci.assigning import look
+        from kvmctl.host.pci.trusting import needed
 
         look(host, definition, forced=forced)
+        changes = needed(host, functions_of(definition), vm=name, again=again)
     if any(given(definition)) and not domain.isActive():
         from kvmctl.host.usb.assigning import look as look_at_usb
 
@@ -63,7 +69,11 @@ def start(
         from kvmctl.host.placing import check_alone
 
         check_alone(host, domain.UUIDString(), running=True)
-    with translated(vm=name, doing="start it"):
+    with Undo(name) as undo, translated(vm=name, doing="start it"):
+        if changes:
+            from kvmctl.host.pci.trusting import entrust
+
+            entrust(changes, undo.add)
         try:
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED if paused else 0)
             return ""

@@ -10,6 +10,7 @@ from kvmctl.plan.facts import HostFacts
 from kvmctl.plan.pci.guest import recognised
 from kvmctl.plan.resolve import Resolved, explicit, resolve
 from kvmctl.spec import metadata
+from kvmctl.spec.declare import declarations
 from kvmctl.spec.lenses import prune, require
 from kvmctl.spec.merge import remainder
 from kvmctl.spec.model.memory import Memory
@@ -64,6 +65,8 @@ def _complete(domain: Element) -> None:
         SubElement(domain, "currentMemory", memory.attrib).text = memory.text
     for vcpu in domain.findall("vcpu"):
         vcpu.attrib.setdefault("placement", "static")
+    cards = declarations(Vm)["networks"].lens
+    cards.put(domain, cards.get(domain))  # what is kept of functions in their order, and of those that it has
     schedulers = Schedulers()
     schedulers.put(domain, schedulers.get(domain))  # which it tears apart or puts together as it likes
     for cell in domain.findall("cpu/numa/cell"):

@@ -115,10 +115,11 @@ def listed(
     *,
     key: Callable[[Any], Any],
     when: Callable[[Element], bool] = lambda element: True,
+    kind: type[Many] = Many,
     **more: Any,
 ) -> Any:
-    """A list of groups."""
-    lens = Many(path, lambda: mapper(cls), key=key, when=when)
+    """A list of groups; `kind` is the lens, where it has more to do than others."""
+    lens = kind(path, lambda: mapper(cls), key=key, when=when)
     return _declare(Declaration(lens=lens, cls=cls, many=True, doc=doc, **more))
 
 

@@ -245,3 +245,13 @@ class Nowhere:
 
     def put(self, element: Element, value: Any) -> None:
         return None
+
+
+class Around:
+    """A field of a list's items that the lens of the whole list reads and writes: it is not in the item's element."""
+
+    def get(self, element: Element) -> None:
+        return None
+
+    def put(self, element: Element, value: Any) -> None:
+        return None

@@ -2,6 +2,7 @@
 
 <kvmctl:vm xmlns:kvmctl="…">
   <kvmctl:placement policy="…" pin="auto"/>          what `cpu.placement` says: a part of the VM, not a note
+  <kvmctl:function address="…" trust="yes"/>         what `networks[].trust` says: likewise
   <kvmctl:creating host="…" pid="…" since="…">      only while `create` makes the disks
     <kvmctl:disk path="…" pool="…"/>
   </kvmctl:creating>
@@ -26,6 +27,7 @@ DISK = f"{{{NAMESPACE}}}disk"
 SPEC = f"{{{NAMESPACE}}}spec"
 DEVICE = f"{{{NAMESPACE}}}device"
 PLACEMENT = f"{{{NAMESPACE}}}placement"
+FUNCTION = f"{{{NAMESPACE}}}function"
 NOTES = (CREATING, SPEC, DEVICE)
 
 

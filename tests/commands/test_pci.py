@@ -4,11 +4,16 @@ where there is none. Real devices are given and taken in tests/metal.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kvmctl.errors import Conflict
+from kvmctl.host import create
 from kvmctl.host.connection import Host
+from kvmctl.host.pci import assigning
 from kvmctl.host.pci.assigning import check_unshared
+from kvmctl.host.settling import Decided
 from kvmctl.host.targets import Target
 from tests.commands.conftest import HOST, Vms
 from tests.conftest import InProcess
@@ -36,6 +41,7 @@ def test_what_is_not_there_is_not_given(run: InProcess) -> None:
         f"{NONE} pci attach test 3b:00.0 -o json",
         f"{NONE} pci attach test gpu --next-boot -o json",
         f"{NONE} pci attach test vf_of:eth9 --mac 52:54:00:00:00:01 --vlan 7 --now -o json",
+        f"{NONE} pci attach test vf_of:eth9 --trust on --spoof-check off -o json",
         f"{NONE} pci attach test eth2 --dry-run -o json",
     ):
         error = run(command, exit=3).json["error"]
@@ -95,3 +101,28 @@ def test_two_vms_that_were_given_one_device(vms: Vms) -> None:
     assert (caught.value.code, caught.value.hint) == ("devices-taken", "create it again")
     check_unshared(host, uuid, {"0000:3c:00.0"})
     check_unshared(host, uuid, set())
+
+
+def test_trust_is_kept_with_a_vm_and_refused_where_nobody_can_set_it(
+    run: InProcess, vms: Vms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create, "decide", lambda host, vm, *arguments, **more: Decided(vm=vm))
+    monkeypatch.setattr(assigning, "look", lambda *arguments, **more: ())
+    spec = tmp_path / "web1.yaml"
+    card = "{hostdev: 3b:10.0, mac: 52:54:00:00:00:01, trust: true, spoof_check: false}"
+    spec.write_text(f"name: web1\nmemory: 64MiB\nnetworks: [{card}]\n")
+    for command in (f"create {spec} --start -o json", f"create {spec} --start --dry-run -o json"):
+        error = run(command, exit=5).json["error"]
+        assert (error["code"], "trust: true and spoof_check: false of 0000:3b:10.0" in error["message"]) == (
+            "not-supported",
+            True,
+        )
+        assert run("show web1 -o json", exit=3).json["error"]["code"] == "vm-not-found"
+    run(f"create {spec}")
+    assert "trust: true" in run("export web1").stdout
+    assert "spoof_check: false" in run("export web1").stdout
+    assert "start it there" in run("start web1 -o json", exit=5).json["error"]["hint"]
+    # One that asks for nothing is not held up.
+    spec.write_text("name: web2\nmemory: 64MiB\nnetworks: [{hostdev: 3b:10.2, trust: false}]\n")
+    run(f"create {spec}")
+    run("start web2")

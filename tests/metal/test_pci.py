@@ -5,6 +5,7 @@ from __future__ import annotations
 import libvirt
 
 from kvmctl.host.pci.holders import assigned
+from kvmctl.plan.pci.trust import told
 from kvmctl.spec.xmltext import parse
 from tests.lab.waiting import until, until_said
 from tests.metal.conftest import GUEST_SECONDS, Spec
@@ -20,7 +21,7 @@ FROM_HOST = "the host was it!"
 SPEC = f"""
 boot: {{kernel: /srv/guest/kernel, initrd: /srv/guest/initrd, cmdline: "{WORK}"}}
 pci: [nvme]
-networks: [{{hostdev: "vf_of:enp1s0", mac: "{MAC}", vlan: 42}}]
+networks: [{{hostdev: "vf_of:enp1s0", mac: "{MAC}", vlan: 42, trust: true}}]
 """
 
 
@@ -34,6 +35,11 @@ def devices(metal: Machine, vm: str) -> list[str]:
     found = [address for address, _ in assigned(parse(connection.lookupByName(vm).XMLDesc(0)))]
     connection.close()
     return found
+
+
+def functions(metal: Machine) -> dict[int, dict[str, bool]]:
+    """What each function of the card is set to."""
+    return told(metal.run("ip -j link show dev enp1s0").stdout)
 
 
 def on_disk(metal: Machine) -> str:
@@ -57,6 +63,8 @@ def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     assert f"card igbvf {MAC}" in log.read_text()
     card = metal.run("ip link show enp1s0").stdout
     assert f"link/ether {MAC} brd ff:ff:ff:ff:ff:ff, vlan 42" in card
+    assert functions(metal) == {0: {"trust": True, "spoof_check": True}, 1: {"trust": False, "spoof_check": True}}
+    assert "trust: true" in metal.kvmctl("export web1").stdout
     # Only one VM can run with it; and none gets what the host needs, or a part of a group.
     metal_spec("web2", f"pci: ['{FUNCTION}']")
     refused = metal.kvmctl("create /shared/web2.yaml --start -o json", exit=5).json["error"]
@@ -76,6 +84,14 @@ def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     # A QEMU that dies leaves nothing behind.
     metal.run(["sh", "-c", "kill -9 $(cat /run/libvirt/qemu/web1.pid)"])
     until(lambda: (driver(metal, DISK), driver(metal, FUNCTION)) == ("nvme", "igbvf"), "their drivers have them again")
+    # The next VM is not trusted for that, but for what it asks for itself.
+    other = made["virtual_functions"][1]
+    card = f"networks: [{{hostdev: '{FUNCTION}'}}]\nmemory: 64MiB"
+    metal.kvmctl(f"create {metal_spec('web3', card)}")
+    metal.kvmctl(f"pci attach web3 {other} --trust on --spoof-check off")
+    metal.kvmctl("start --paused web3")
+    assert functions(metal) == {0: {"trust": False, "spoof_check": True}, 1: {"trust": True, "spoof_check": False}}
+    metal.run("virsh destroy web3")
     # A boot gives what is kept for VMs to vfio-pci, and no boot gives it back: that is done by hand.
     metal.kvmctl(f"pci reserve {DISK} --install")
     metal.run(["sh", "-ec", f"udevadm control --reload; echo 1 >/sys/bus/pci/devices/{DISK}/remove; udevadm settle"])

@@ -100,7 +100,7 @@ def network(card: Network) -> Network:
     given = {name: getattr(card, name) if name == kind else None for name in ("network", "bridge", "hostdev")}
     card = replace(card, **given, user=True if kind == "user" else None, vlan=None if kind == "user" else card.vlan)
     if kind != "hostdev":
-        return card
+        return replace(card, trust=None, spoof_check=None)
     return replace(card, hostdev="0000:3b:10.0", model=None, mtu=None, link=None, limits=None)
 
 

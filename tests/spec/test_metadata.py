@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from kvmctl.plan.export import export
 from kvmctl.spec import metadata
+from kvmctl.spec.model.trust import functions_of, note, noted
+from kvmctl.spec.xmlio import vm_of
 from kvmctl.spec.xmltext import canonical, parse, render
 
 SPACE = f"xmlns:kvmctl='{metadata.NAMESPACE}'"
@@ -60,3 +63,38 @@ def test_it_is_written_with_our_prefix_whatever_was_read_before() -> None:
     domain = parse("<domain/>")
     metadata.attach(domain, metadata.element("name: x\n"))
     assert f'<domain xmlns:kvmctl="{metadata.NAMESPACE}">' in render(domain)
+
+
+FIRST, SECOND, OTHER = "0000:3b:10.0", "0000:3b:10.2", "0000:99:00.0"
+
+
+def card(address: str, mac: str) -> str:
+    bus, slot, function = address[5:7], address[8:10], address[11]
+    place = f"<address type='pci' domain='0x0000' bus='0x{bus}' slot='0x{slot}' function='0x{function}'/>"
+    return f"<interface type='hostdev' managed='yes'><mac address='{mac}'/><source>{place}</source></interface>"
+
+
+CARDS = f"<devices>{card(FIRST, '52:54:00:00:00:01')}{card(SECOND, '52:54:00:00:00:02')}</devices>"
+
+
+def test_what_a_function_is_trusted_with_is_a_part_of_the_vm() -> None:
+    kept = f"<kvmctl:function address='{SECOND}' trust='yes' spoof_check='perhaps'/>"
+    document = parse(vm(kept).replace("</domain>", f"{CARDS}</domain>"))
+    assert functions_of(document) == {FIRST: {}, SECOND: {"trust": True}}
+    metadata.attach(document, metadata.element("name: x\n"))
+    metadata.forget(document)
+    assert [(card.trust, card.spoof_check) for card in vm_of(document).networks] == [(None, None), (True, None)]
+    note(document, {FIRST: {"trust": False, "spoof_check": False}, SECOND: {}})
+    assert noted(document) == {FIRST: {"trust": False, "spoof_check": False}}
+    note(document, {FIRST: {}})
+    assert document.find("metadata") is None
+
+
+def test_of_a_function_that_the_vm_has_not_nothing_is_exported() -> None:
+    functions = "".join(f"<kvmctl:function address='{each}' trust='yes'/>" for each in (OTHER, SECOND, FIRST))
+    rest = "<name>x</name><memory>65536</memory><os><type arch='x86_64' machine='q35'>hvm</type></os><vcpu>1</vcpu>"
+    text = vm(functions).replace("<domain>", "<domain type='kvm'>").replace("</domain>", f"{rest}{CARDS}</domain>")
+    document = parse(text)
+    spec = export(document)
+    assert [card.trust for card in spec.networks] == [True, True]
+    assert "function" not in (spec.raw_xml or "")

@@ -8,7 +8,7 @@ import click
 
 from kvmctl.commands._complete import attachable, vm_names
 from kvmctl.commands._devices import given
-from kvmctl.commands._options import force_device_option, read
+from kvmctl.commands._options import ON_OFF, force_device_option, read
 from kvmctl.commands._vms import each
 from kvmctl.commands._when import check_when, when_options
 from kvmctl.options import command
@@ -28,6 +28,8 @@ def _mac(ctx: click.Context, parameter: click.Parameter, value: str | None) -> s
 @click.argument("devices", nargs=-1, required=True, metavar="DEVICE…", shell_complete=attachable)
 @click.option("--mac", metavar="MAC", callback=_mac, help="Of a virtual function: its MAC address, set by its card.")
 @click.option("--vlan", type=click.IntRange(1, 4094), metavar="N", help="Of a virtual function: the VLAN it is in.")
+@click.option("--trust", type=ON_OFF, help="Of a virtual function: whether the guest may change its address.")
+@click.option("--spoof-check", type=ON_OFF, help="Of a virtual function: whether packets from others are dropped.")
 @force_device_option("pci")
 @when_options
 @click.pass_obj
@@ -37,6 +39,8 @@ def attach(
     devices: tuple[str, ...],
     mac: str | None,
     vlan: int | None,
+    trust: str | None,
+    spoof_check: str | None,
     forced: tuple[str, ...],
     now: bool,
     next_boot: bool,
@@ -53,6 +57,10 @@ def attach(
     touched it is looked at what the host needs, what shares an IOMMU group, who has the device, and whether the host
     can give devices at all; every reason against it is told at once.
 
+    With --mac, --vlan, --trust or --spoof-check, DEVICE is a virtual function, and the VM gets it as a network card.
+    Trust is off and the spoof check is on unless something else is said; a running VM gets what else is said from root
+    on the host itself alone.
+
     \b
     With -o json it prints one object with the fields
       name, uuid, state, host
@@ -66,6 +74,7 @@ def attach(
     Examples:
       kvmctl pci attach web1 nvme
       kvmctl pci attach web1 vf_of:eth2 --mac 52:54:00:12:34:56 --vlan 42
+      kvmctl pci attach router vf_of:eth2 --trust on --spoof-check off
       kvmctl pci attach web1 3b:00.0 3b:00.1 --next-boot
       kvmctl pci attach web1 mdev:nvidia-35
 
@@ -81,10 +90,11 @@ def attach(
 
     from kvmctl.host.pci.attaching import attach as give
 
-    options: dict[str, Any] = {"now": now, "next_boot": next_boot, "dry_run": dry_run}
+    said = {key: word == "on" for key, word in (("trust", trust), ("spoof_check", spoof_check)) if word}
+    options: dict[str, Any] = {"mac": mac, "vlan": vlan, "now": now, "next_boot": next_boot, "dry_run": dry_run}
     each(
         app,
         [vm],
-        lambda host, name, work: give(host, name, devices, work, forced=forced, mac=mac, vlan=vlan, **options),
+        lambda host, name, work: give(host, name, devices, work, forced=forced, said=said, **options),
         sentence=given,
     )

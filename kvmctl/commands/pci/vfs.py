@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kvmctl.commands._complete import pci_devices
-from kvmctl.commands._options import read
+from kvmctl.commands._options import ON_OFF, read
 from kvmctl.commands._vms import each
 from kvmctl.errors import UsageError
 from kvmctl.options import command
 
 if TYPE_CHECKING:
     from kvmctl.app import App
-
-ON_OFF = click.Choice(("on", "off"))
 
 
 def _mac(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -43,8 +41,9 @@ def vfs(
     them away first, so it is refused while a VM has one, or the host uses one. The card is switched on, since functions
     do nothing without it. What fails leaves as many as there were.
 
-    With --vf and further options one function is set. Addresses and VLANs of functions that VMs have are better said
-    with the VM: networks: [{hostdev: vf_of:eth2, mac: …, vlan: …}].
+    With --vf and further options one function is set. What functions are that VMs have as network cards is better said
+    with the VM: networks: [{hostdev: vf_of:eth2, mac: …, vlan: …, trust: true}]. When kvmctl starts it, trust is off
+    and the spoof check is on otherwise, whatever was set before.
 
     libvirt cannot do this, so it must be said on the host itself, by root.
 

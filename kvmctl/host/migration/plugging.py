@@ -20,6 +20,8 @@ from kvmctl.host.pci.inventory import inventory
 from kvmctl.parallel import Work
 from kvmctl.plan.migration.likes import likes, swap
 from kvmctl.plan.migration.told import Told
+from kvmctl.plan.pci.trust import risky
+from kvmctl.spec.model.trust import noted
 from kvmctl.spec.xmltext import parse, render
 
 if TYPE_CHECKING:
@@ -72,18 +74,27 @@ def plug(sides: Sides, entry: Journal, side: Side) -> Iterator[str]:
             swap(element, {address: there})
             address = there
         name = sides.targets[side].name
+        unsafe: list[str] = []
         try:
-            sides.act(side, _giving(entry.uuid, address, render(element[0][0])))
+            sides.act(side, _giving(entry.uuid, address, render(element[0][0]), unsafe))
         except KvmctlError as problem:
             again = f"kvmctl pci attach {entry.name} {address}"
             yield f"{address} of {name} could not be plugged in: {problem.message}; {again}"
         else:
-            yield f"plugged in {address} of {name}"
+            what = f"plugged in {address} of {name}"
+            if unsafe and side == "target":
+                what += f", without {' and '.join(unsafe)}: kvmctl pci vfs CARD --vf I … on {name} itself sets it"
+            yield what
 
 
-def _giving(uuid: str, address: str, text: str) -> Callable[[Host], None]:
+def _giving(uuid: str, address: str, text: str, unsafe: list[str]) -> Callable[[Host], None]:
+    """Gives it; `unsafe` gets what it is to be trusted with, which nobody has set at this host."""
+
     def give(host: Host) -> None:
         domain = host.conn.lookupByUUIDString(uuid)
+        if "<interface" in text:
+            kept = noted(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
+            unsafe[:] = risky(kept.get(address, {}))
         if device_of(parse(domain.XMLDesc(0)), address) is None:
             domain.attachDeviceFlags(text, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 

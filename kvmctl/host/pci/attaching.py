@@ -5,7 +5,7 @@ The guard looks first; what then is done is in `host/hostdevs.py`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from kvmctl.host.pci.assigning import judged
 from kvmctl.host.pci.holders import names
 from kvmctl.host.pci.inventory import inventory
 from kvmctl.host.pci.mdevs import provide
+from kvmctl.host.pci.trusting import entrust, needed
 from kvmctl.host.redefining import redefine
 from kvmctl.host.tenants import tenant_of
 from kvmctl.host.undoing import Undo
@@ -31,6 +32,7 @@ from kvmctl.spec.lenses import require
 from kvmctl.spec.model.mdev import is_uuid
 from kvmctl.spec.model.network import Network
 from kvmctl.spec.model.pci import Pci, name_of, selector
+from kvmctl.spec.model.trust import note, noted
 from kvmctl.spec.model.vm import Vm
 
 if TYPE_CHECKING:
@@ -50,12 +52,16 @@ def attach(
     forced: Collection[str] = (),
     mac: str | None = None,
     vlan: int | None = None,
+    said: Mapping[str, bool] | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any]:
-    """Give devices to a VM. The answer of `pci attach`; raises with everything as it was."""
+    """Give devices to a VM. The answer of `pci attach`; raises with everything as it was.
+
+    What is `said` of trust and spoof check is set of virtual functions, and kept with the VM for its next boots.
+    """
     found = Configurations(host, name, now=now, next_boot=next_boot)
     known = inventory(host)
-    as_card = bool(mac or vlan)
+    as_card = bool(mac or vlan or said)
     document, uuid = found.documents[0], found.domain.UUIDString()
     taste = Taste(uuid=uuid, nodes=tenant_of(document, running=True).memory_nodes or frozenset())
     taste = replace(taste, aliases=host.target.devices)
@@ -64,24 +70,29 @@ def attach(
     there = [set(names(each)) for each in found.documents]
     new = [address for address in wanted if not all(address in each for each in there)]
     if as_card and any(entry.mdev for entry in chosen.vm.pci):
-        raise Refused("device-refused", "an mdev has no MAC address and no VLAN", hint="give it alone", vm=found.name)
+        raise Refused("device-refused", "an mdev is no network card", hint="give it alone", vm=found.name)
     notes = [*chosen.sentences]
     if new:
         there_now = (address for address in new if address in chosen.addresses)  # and not an mdev that is to be made
         everything = [*there_now, *(address for address in set().union(*there) if address in known.devices)]
-        said = judged(known, document, list(dict.fromkeys(everything)), forced=forced, now=found.running is not None)
-        notes += [each.what for each in said if each.subject in ("", *new)]
+        told = judged(known, document, list(dict.fromkeys(everything)), forced=forced, now=found.running is not None)
+        notes += [each.what for each in told if each.subject in ("", *new)]
+    functions = {address: said or {} for address in new} if as_card else {}
+    changes = needed(host, functions, vm=found.name) if found.running is not None else []
     if not dry_run:
         with Undo(found.name) as undo:
             for mdev in chosen.mdevs:
                 work.check()
                 provide(host, mdev, undo.add)
+            entrust(changes, undo.add)
             for address in new:
                 work.check()
                 made = _element(address, mac=mac, vlan=vlan, card=as_card)
                 give(found, made, address, partial(device_of, address=address), undo)
             if new and found.definition is not None:
-                redefine(found.domain, lambda document: _note(document, known, new))
+                # What is noted of one that the definition has had already stays.
+                fresh = {address: said or {} for address in new if address not in names(found.definition)}
+                redefine(found.domain, lambda document: _note(document, known, new, fresh))
     return answer(host, found, wanted, changed=bool(new), notes=notes, dry_run=dry_run)
 
 
@@ -102,11 +113,17 @@ def detach(
         for address in addresses:
             work.check()
             take(found, address, partial(device_of, address=address), work)
+        if found.definition is not None and not noted(found.definition).keys().isdisjoint(addresses):
+            redefine(found.domain, lambda document: note(document, {address: {} for address in addresses}))
     return answer(host, found, addresses, changed=True, notes=[], dry_run=dry_run)
 
 
-def _note(document: Element, known: Inventory, addresses: Sequence[str]) -> None:
-    """Keep with the VM what these devices are, so that a later start sees when others are in their place."""
+def _note(
+    document: Element, known: Inventory, addresses: Sequence[str], functions: Mapping[str, Mapping[str, bool]]
+) -> None:
+    """Keep with the VM what these devices are, so that a later start sees when others are in their place, and what is
+    said of functions."""
+    note(document, functions)
     parent = require(document, ("metadata",))
     kept = parent.find(metadata.VM)
     metadata.note_devices(SubElement(parent, metadata.VM) if kept is None else kept, identities(known, addresses))

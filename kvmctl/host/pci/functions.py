@@ -49,7 +49,7 @@ def change(host: Host, word: str, number: int, work: Work, *, boot: bool | None 
     if number != before:
         _refuse_in_use(known, device)
         for card in device.interfaces:
-            _ip("link", "set", card, "up")
+            ip("link", "set", card, "up")
         _count(device.address, before, number, work)
     if boot is not None:
         _at_boot(device.address, number if boot and number else None)
@@ -68,7 +68,7 @@ def configure(host: Host, word: str, function: int, settings: Mapping[str, str])
     if not device.interfaces:
         raise Refused("device-refused", f"{device.address} has no network interface that could set it")
     for name, value in settings.items():
-        _ip("link", "set", device.interfaces[0], "vf", str(function), name, value)
+        ip("link", "set", device.interfaces[0], "vf", str(function), name, value)
     return {**_answer(known, device.address), "changed": bool(settings), "before": len(device.virtual_functions)}
 
 
@@ -150,7 +150,8 @@ def _at_boot(address: str, number: int | None, system: Path = ROOT) -> None:
         raise KvmctlError("write-failed", f"{path}: {problem.strerror}") from problem
 
 
-def _ip(*words: str) -> None:
+def ip(*words: str) -> str:
+    """What `ip` says. Raises KvmctlError with its own words where it fails."""
     try:
         done = subprocess.run(
             ["ip", *words],
@@ -166,6 +167,7 @@ def _ip(*words: str) -> None:
         raise TimedOut("timed-out", f"ip {' '.join(words)} has not ended in time") from problem
     if done.returncode:
         raise KvmctlError("command-failed", f"ip {' '.join(words)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
 
 
 def _answer(known: Inventory, address: str) -> dict[str, Any]:

@@ -21,6 +21,8 @@ ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 BUS, PORT = re.compile(r"usb[0-9]+"), re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*")
 """How Linux calls a USB bus, and a port of it with what is plugged in there."""
 DEVICES = "sys/bus/pci/devices"
+FUNCTION = "virtfn"
+"""What the links to virtual functions are called, before their number."""
 HEADER = 16
 """Bytes of the configuration space that every device answers with."""
 UP = 1
@@ -85,6 +87,21 @@ def mdevs(system: Path = ROOT) -> dict[str, Mdev]:
     return {
         place.name: Mdev(uuid=place.name, type=_target(place / "mdev_type"), parent=carrier(place)) for place in places
     }
+
+
+def function(address: str, system: Path = ROOT) -> tuple[str, int]:
+    """The card that a virtual function belongs to, and its number there, from 0; no card for what is none."""
+    card = _target(system / DEVICES / address / "physfn")
+    place = system / DEVICES / card
+    found = [
+        name for name in (_functions(frozenset(_names(place))) if card else ()) if _target(place / name) == address
+    ]
+    return (card, int(found[0][len(FUNCTION) :])) if found else ("", 0)
+
+
+def interfaces(address: str, system: Path = ROOT) -> list[str]:
+    """The network interfaces of a device itself."""
+    return [place.name for place in entries(system / DEVICES / address / "net")]
 
 
 def _device(system: Path, place: Path, cards: tuple[str, ...], disks: tuple[str, ...]) -> Device:
@@ -157,8 +174,8 @@ def _unreachable(place: Path) -> bool:
 
 def _functions(there: frozenset[str]) -> list[str]:
     """The links to virtual functions, in the order of their numbers."""
-    found = [name for name in there if name.startswith("virtfn") and name[6:].isdecimal()]
-    return sorted(found, key=lambda name: int(name[6:]))
+    found = [name for name in there if name.startswith(FUNCTION) and name[len(FUNCTION) :].isdecimal()]
+    return sorted(found, key=lambda name: int(name[len(FUNCTION) :]))
 
 
 def _resets(place: Path, there: frozenset[str]) -> tuple[str, ...]:

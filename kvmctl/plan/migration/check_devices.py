@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kvmctl.plan.migration.verdicts import blocker, note, warning
+from kvmctl.plan.pci.trust import risky
+from kvmctl.spec.model.trust import noted
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -78,11 +80,13 @@ def _swapped(ends: Ends, device: Element, code: str, what: str, address: str) ->
     if not there:
         hint = f"free one there, or make more: kvmctl pci list --class nic -H {ends.target.name}; kvmctl pci vfs"
         return blocker(code, f"{what}, and {ends.target.name} has no free one like it", hint, subject=address)
+    unsafe = " and ".join(risky(noted(ends.guest.xml).get(address, {})))
+    without = f", without {unsafe} until it is started there" if unsafe else ""
     if _pair(device):
-        what = f"{what}; it is unplugged for the move, its twin takes over, and it gets {there} there"
+        what = f"{what}; it is unplugged for the move, its twin takes over, and it gets {there} there{without}"
         return note("failover-device", what, subject=address)
     if ends.guest.running:
-        what = f"{what}; the guest must let go of it for the move, and gets {there} there"
+        what = f"{what}; the guest must let go of it for the move, and gets {there} there{without}"
         return note("device-swapped", what, subject=address)
     return note("device-swapped", f"{what}, and gets {there} there", subject=address)
 

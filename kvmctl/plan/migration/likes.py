@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kvmctl.plan.pci.verdict import verdict
 from kvmctl.spec.model.pci import Address
+from kvmctl.spec.model.trust import rename
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -40,6 +41,7 @@ def swap(document: Element, found: Mapping[str, str]) -> None:
             there = found.get(lens.get(element) or "")
             if there:
                 lens.put(element, there)
+    rename(document, found)
 
 
 def _cards(document: Element, source: Inventory) -> Iterator[tuple[Element, str]]:

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from kvmctl.spec.declare import group, nested, scalar, through
 from kvmctl.spec.kinds import BOOLEAN, MAC, NAME, SIZE, Kind, choice, integer, pattern
-from kvmctl.spec.lenses import Always, Case, Scalar, require
+from kvmctl.spec.lenses import Always, Around, Case, Scalar, require
 from kvmctl.spec.model.pci import Address, in_full, is_function, selector
 
 TYPES = ("network", "bridge", "user", "hostdev")
@@ -132,6 +132,18 @@ class Network:
     link: str | None = scalar("link/@state", choice("up", "down"), "Whether the cable is plugged in.")
     boot_order: int | None = scalar("boot/@order", integer(1, 1000), "Place in the boot order, instead of boot:.")
     vlan: int | None = scalar("vlan/tag/@id", integer(1, 4094), "VLAN that a virtual function is in.")
+    trust: bool | None = through(
+        Around(),
+        BOOLEAN,
+        "Of a virtual function: whether the guest may change its MAC address and hear what is for others. kvmctl sets "
+        "it when it starts the VM, for which it must be root on the host itself; false if left out.",
+    )
+    spoof_check: bool | None = through(
+        Around(),
+        BOOLEAN,
+        "Of a virtual function: whether packets from other addresses than its own are dropped. Set like trust; true if "
+        "left out.",
+    )
     team: str | None = through(
         Team(),
         TEAM,
@@ -151,6 +163,13 @@ class Network:
         for name in ("model", "mtu", "link", "limits"):
             if self.hostdev and getattr(self, name):
                 yield name, f"a virtual function has no {name} of its own", "leave it out"
+        for name in ("trust", "spoof_check"):
+            if not self.hostdev and getattr(self, name) is not None:
+                yield (
+                    name,
+                    f"{name} is for virtual functions alone",
+                    "leave it out, or give it one: hostdev: vf_of:eth0",
+                )
         if self.team and not self.mac:
             yield "team", "the cards of a team have one MAC address, and it is missing here", "write mac: on both"
         if self.team and self.model not in (None, "virtio"):

@@ -15,6 +15,7 @@ from kvmctl.spec.model.memory import Memory
 from kvmctl.spec.model.numa import Numa
 from kvmctl.spec.model.pci import Pci, is_assigned, selector
 from kvmctl.spec.model.processor import Cpu
+from kvmctl.spec.model.trust import Cards
 from kvmctl.spec.model.usb import Usb, is_usb, said
 from kvmctl.spec.xmltext import parse_raw
 
@@ -93,7 +94,12 @@ class Vm:
         "devices/disk", disk.Cdrom, "CD-ROM drives.", key=lambda item: item.name, when=disk.is_cdrom, one=True
     )
     networks: tuple[network.Network, ...] = listed(
-        "devices/interface", network.Network, "Network cards.", key=network.name_of, when=network.is_known
+        "devices/interface",
+        network.Network,
+        "Network cards.",
+        key=network.name_of,
+        when=network.is_known,
+        kind=Cards,
     )
     pci: tuple[Pci, ...] = listed(
         "devices/hostdev",

@@ -18,6 +18,7 @@ from kvmctl.host.migration.settle import Settled, settle
 from kvmctl.host.targets import Target
 from kvmctl.parallel import Work
 from kvmctl.plan.migration.settle import End, Side, State
+from kvmctl.spec.metadata import NAMESPACE
 from tests.host.migration.test_journal import ENTRY
 
 MOVING = replace(ENTRY, step="moving", made=())
@@ -33,6 +34,8 @@ class World:
         }
         self.deeds: list[str] = []
         self.stubborn: set[str] = set()
+        self.definition = "<domain/>"
+        self.given: list[str] = []
         self.looks = 0
         self.later: dict[int, Callable[[], object]] = {}
         """What happens by itself at the n-th look."""
@@ -91,6 +94,20 @@ class World:
 
     def act(self, side: Side, deed: Callable[[Any], object]) -> None:
         self._deed("plug at", side)
+        deed(self)
+
+    @property
+    def conn(self) -> World:
+        return self
+
+    def lookupByUUIDString(self, uuid: str) -> World:  # noqa: N802 - libvirt's name
+        return self
+
+    def XMLDesc(self, flags: int) -> str:  # noqa: N802
+        return self.definition
+
+    def attachDeviceFlags(self, text: str, flag: int) -> None:  # noqa: N802
+        self.given.append(text)
 
     def clean(self, made: tuple[str, ...]) -> None:
         self._deed(f"remove {','.join(made)} at", "target")
@@ -184,9 +201,26 @@ def test_what_the_guest_let_go_of_is_plugged_in_where_it_runs(monkeypatch: pytes
     world.stubborn.add("plug at source")
     [note] = settled(world, monkeypatch, let_go).notes
     assert "kvmctl pci attach web1 0000:01:10.0" in note
+    assert world.given == []
     world = World("off", "absent")
     assert settled(world, monkeypatch, let_go).notes == ()
     assert world.deeds == []
+
+
+def test_that_nobody_trusts_it_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    let_go = replace(MOVING, unplugged=((CARD, "0000:01:10.2"),))
+    world = World("absent", "running")
+    world.ends["target"] = End(state="running", persistent=True)
+    kept = "<f:vm><f:function address='0000:01:10.2' trust='yes'/></f:vm>"
+    world.definition = f"<domain xmlns:f='{NAMESPACE}'><metadata>{kept}</metadata></domain>"
+    [note] = settled(world, monkeypatch, let_go).notes
+    assert note == (
+        "plugged in 0000:01:10.2 of host2, without trust: true: kvmctl pci vfs CARD --vf I … on host2 itself sets it"
+    )
+    assert 'function="0x2"' in world.given[0]
+    # At the source it is what it was.
+    world.ends["source"], world.ends["target"] = End(state="running", persistent=True), End(state="absent")
+    assert settled(world, monkeypatch, let_go).notes == ("plugged in 0000:01:10.0 of host1",)
 
 
 @pytest.mark.parametrize("silent", ["source", "target"])

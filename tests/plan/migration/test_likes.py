@@ -9,6 +9,8 @@ import pytest
 from kvmctl.plan.migration.check_devices import devices
 from kvmctl.plan.migration.likes import likes, swap
 from kvmctl.plan.pci.facts import Inventory
+from kvmctl.spec.metadata import NAMESPACE
+from kvmctl.spec.model.trust import functions_of
 from kvmctl.spec.xmltext import parse, render
 from tests.plan.migration.healthy import domain, ends, guest
 from tests.plan.pci.world import device, has, host
@@ -71,6 +73,26 @@ def test_definitions_name_the_devices_of_the_target() -> None:
     text = render(document)
     assert 'slot="0x10" function="0x2"' in text
     assert 'bus="0x81"' in text
+
+
+KEPT = f"""<metadata xmlns:kvmctl='{NAMESPACE}'><kvmctl:vm>
+  <kvmctl:function address='{FIRST}' trust='yes' spoof_check='no'/></kvmctl:vm></metadata>"""
+
+
+def test_what_is_kept_of_a_function_is_kept_of_its_like() -> None:
+    document = parse(f"<d>{KEPT}<devices>{card(FIRST)}</devices></d>")
+    swap(document, {FIRST: SECOND})
+    assert functions_of(document) == {SECOND: {"trust": True, "spoof_check": False}}
+    swap(document, {FIRST: PF, SECOND: ""})
+    assert [*functions_of(document)] == [SECOND]
+
+
+@pytest.mark.parametrize("more", ["", "<teaming type='transient' persistent='ua-lan'/>"])
+def test_nobody_trusts_it_at_the_target_before_it_is_started_there(more: str) -> None:
+    vm = guest(domain(top=KEPT, devices=card(FIRST, more=more)))
+    [finding] = devices(replace(ends(vm), likes={FIRST: SECOND}))
+    said = f"gets {SECOND} there, without trust: true and spoof_check: false until it is started there"
+    assert finding.what.endswith(said)
 
 
 @pytest.mark.parametrize(
