@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -100,3 +101,46 @@ def test_a_host_that_is_not_trusted(
     assert "hint: " in refused.stderr
     assert host1.kvmctl("-H qemu:///system list -o name --running").stdout == "web1\n"
     assert host2.kvmctl("-H qemu:///system list -o name").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "code"),
+    [
+        (("DNS:host1", "IP:10.77.0.1"), 30, ""),
+        (("DNS:host1", "IP:10.77.0.1"), -1, "certificate-expired"),
+        (("DNS:host1", "IP:10.77.0.1"), 3, "certificate-expires"),
+        (("DNS:host1",), 30, "certificate-name"),  # its qemu.conf has others connect to its address
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_told_before(
+    host1: Host, host2: Host, authority: Authority, tmp_path: Path, names: tuple[str, ...], days: int, code: str
+) -> None:
+    """What the check says of the target, on which kvmctl runs, and what QEMU then makes of it."""
+    host2.kvmctl(["create", sectors.spec(tmp_path, "web1", "deaf"), "--start"])
+    authority.sign("server", *names, days=days)
+    for file in ("cert", "key"):
+        made = tmp_path / f"server.{file.replace('cert', 'pem')}"
+        shutil.copy(made, host1.directory / f"etc/pki/server-{file}.pem")
+    bad = code in ("certificate-expired", "certificate-name")
+    told = host1.kvmctl("-H host2 migrate web1 qemu:///system --tls --check -o json", exit=5 if bad else 0)
+    findings = {each["code"]: each for each in json.loads(told.stdout)["findings"]}
+    assert {each for each in findings if each.startswith("certificate-")} == ({code} if code else set())
+    assert findings["certificates-unseen"]["verdict"] == "note"  # those of host2
+    assert ("certificates" in findings) is (not code)
+    if bad:
+        refused = host1.kvmctl("-H host2 migrate web1 qemu:///system --tls -o json", exit=5)
+        assert code in refused.stdout
+        # By another way to the same host, of which kvmctl does not know that it is this one.
+        assert "tls-refused" in host1.kvmctl("-H host2 migrate web1 host1 --tls -o json", exit=5).stdout
+    assert host1.kvmctl("-H host2 list -o name --running").stdout == "web1\n"
+
+
+@pytest.mark.usefixtures("authority", "web1")
+def test_what_the_source_lacks_is_told_before(host1: Host) -> None:
+    place = host1.directory / "etc/pki"
+    (place / "client-key.pem").unlink()
+    told = host1.kvmctl("migrate web1 host2 --tls --check -o json", exit=5)
+    [finding] = [each for each in json.loads(told.stdout)["findings"] if each["verdict"] == "blocker"]
+    assert finding["code"] == "certificate-missing"
+    assert "client-key.pem" in finding["what"]
+    assert finding["hint"]
