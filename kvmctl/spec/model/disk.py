@@ -81,6 +81,14 @@ def is_cdrom(element: Element) -> bool:
     return element.get("device") == "cdrom" and element.get("type", "file") in _Path.attributes
 
 
+def block_sources(domain: Element) -> Iterator[tuple[Element, str]]:
+    """The drives of a domain, of any kind, that are block devices of its host, and the paths of those."""
+    for element in domain.iterfind("devices/disk"):
+        path = _Path().get(element) or ""
+        if path and (element.get("type") == "block" or path.startswith("/dev/")):
+            yield element, path
+
+
 @group
 class Image:
     """An existing image that a new disk starts from; it is never written to."""
@@ -131,7 +139,9 @@ class Disk:
     name: str | None = scalar(
         "target/@dev", TARGET, "Name of the disk in the VM; given by its place if left out.", example="vda"
     )
-    path: str | None = through(_Path(), PATH, "An existing file or block device of the host.")
+    path: str | None = through(
+        _Path(), PATH, "An existing file or block device of the host, unless the host itself uses it."
+    )
     nvme: str | None = through(
         _Nvme(),
         CHOSEN_DISK,
