@@ -63,7 +63,7 @@ def _given(definition: Element) -> Iterator[Given]:
         name = _name(path)
         if name:
             yield Given(
-                path=path,
+                path=path if path.startswith("/") else f"/dev/{name}",
                 name=name,
                 readonly=element.get("device") == "cdrom" or element.find("readonly") is not None,
                 shareable=element.find("shareable") is not None,
@@ -82,7 +82,10 @@ def _others(host: Host, uuid: str) -> dict[str, list[Given]]:
 
 
 def _name(path: str) -> str:
-    """The kernel's name of the block device that a path leads to, over whatever links; empty if it leads to none."""
+    """The kernel's name of the block device that a path or the address of a SCSI device leads to; empty if none."""
+    if not path.startswith("/"):
+        there = entries(ROOT / "sys/class/scsi_device" / path / "device/block")
+        return there[0].name if there else ""
     place = ROOT / path.lstrip("/")
     try:
         status = place.stat()
