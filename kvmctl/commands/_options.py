@@ -59,7 +59,8 @@ def force_device_option(bus: Literal["pci", "usb", "any"] = "any") -> Decorator:
         multiple=True,
         metavar={"pci": "ADDRESS", "usb": "PORT", "any": "ADDRESS|PORT|DISK"}[bus],
         callback=names,
-        help="Take this very device from the host, even if the host needs it.",
+        help=f"Take this very device{', or disk by its path,' if bus == 'any' else ''} from the host, even if the host "
+        "needs it.",
     )
 
 

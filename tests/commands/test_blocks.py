@@ -160,6 +160,11 @@ def test_what_is_claimed_by_whatever_it_is(
     run("delete web1")
     answers[:] = [None]  # type: ignore[list-item]
     run(["create", path])
+    run("delete web1")
+    # What is mapped onto it has it for itself as well, and is judged by what becomes of that.
+    answers[:] = [True]
+    tree.file("sys/class/block/nvme0n1/holders/dm-9")
+    run(["create", path])
 
 
 def test_on_a_host_elsewhere_nothing_is_known_of_its_disks(
