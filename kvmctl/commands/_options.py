@@ -38,7 +38,7 @@ def force_option() -> Decorator:
 
 def force_device_option(bus: Literal["pci", "usb", "any"] = "any") -> Decorator:
     """--force-host-device of all that gives devices of a bus, or of any, to VMs; the function gets PCI addresses in
-    full and USB ports, `forced`.
+    full, USB ports and paths of disks, `forced`.
     """
 
     def names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
@@ -48,6 +48,8 @@ def force_device_option(bus: Literal["pci", "usb", "any"] = "any") -> Decorator:
         from kvmctl.spec.model.pci import in_full
         from kvmctl.spec.model.usb import PORT, is_port
 
+        if bus == "any" and text.startswith("/dev/"):
+            return text
         is_usb = is_port(text) if bus == "any" else bus == "usb"
         return str(PORT.parse(text)) if is_usb else in_full(text)
 
@@ -55,9 +57,10 @@ def force_device_option(bus: Literal["pci", "usb", "any"] = "any") -> Decorator:
         "--force-host-device",
         "forced",
         multiple=True,
-        metavar={"pci": "ADDRESS", "usb": "PORT", "any": "ADDRESS|PORT"}[bus],
+        metavar={"pci": "ADDRESS", "usb": "PORT", "any": "ADDRESS|PORT|DISK"}[bus],
         callback=names,
-        help="Take this very device from the host, even if the host needs it.",
+        help=f"Take this very device{', or disk by its path,' if bus == 'any' else ''} from the host, even if the host "
+        "needs it.",
     )
 
 

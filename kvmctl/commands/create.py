@@ -49,6 +49,12 @@ def create(
     on the host, and kept. What the host needs, or cannot give safely, is refused before anything is made. Of a type of
     mediated devices (pci: [{mdev: nvidia-35}]) one that no VM has is taken, or a new one made.
 
+    Disks of this host that the spec names (disks: [{path: /dev/sdb}]) are looked at, too. One that is mounted or
+    swapped to, a member of RAID, LVM, encryption or multipath, one that something else has for itself, or of which a
+    partition is so used, is refused; with --start also one that another running VM writes to, unless both say
+    shareable. A logical volume may be on whatever the host uses. --force-host-device and the path of that very disk
+    give it away all the same, though not to two VMs. The same goes for SCSI devices in raw_xml.
+
     With --dry-run the domain XML is printed. With -o json it prints an object per VM with the fields name, uuid, state,
     host and disks (each with name, path, format, created), and for a dry run xml and dry_run.
     """

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import Conflict, KvmctlError, Refused
 from kvmctl.host import embedded, storage
+from kvmctl.host.blocks import look
 from kvmctl.host.connection import translated
 from kvmctl.host.deletion import undefine
 from kvmctl.host.facts import gather
@@ -53,6 +54,7 @@ def planned(host: Host, vm: Vm, work: Work, *, start: bool = False, forced: Coll
     facts, _ = gather(host, vm, change=False)
     resolved = resolve(decide(host, vm, work, facts, forced=forced, start=start).vm, facts)
     _check_disks(host, resolved)
+    look(host, resolved.document(), forced=forced, start=start)
     if start:
         _functions(host, resolved)
     xml = render(resolved.document())
@@ -72,6 +74,7 @@ def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say, forced: Col
         decided = decide(host, vm, work, facts, forced=forced, start=start)
         resolved = resolve(decided.vm, facts)
         _check_disks(host, resolved)
+        blocks = look(host, resolved.document(), forced=forced, start=start)
         if start:
             _functions(host, resolved)
         work.check()
@@ -91,7 +94,8 @@ def create(host: Host, vm: Vm, work: Work, *, start: bool, say: Say, forced: Col
         except BaseException as problem:
             _undo(undo, vm.name or "", problem)
             raise
-        return resolved, decided.sentences, kept, domain, undo
+        told = (*decided.sentences, *(f"{vm.name}: {each.what}" for each in blocks))
+        return resolved, told, kept, domain, undo
 
     resolved, said, kept, domain, undo = retried(work, attempt)
     for note in (*notes, *said, *resolved.notes):

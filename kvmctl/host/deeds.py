@@ -15,6 +15,7 @@ from kvmctl.host.library import libvirt
 from kvmctl.host.undoing import Undo
 from kvmctl.plan.placement.pins import pins_of
 from kvmctl.spec.metadata import CREATING, VM
+from kvmctl.spec.model.disk import block_sources
 from kvmctl.spec.model.pci import has_assigned
 from kvmctl.spec.model.trust import functions_of
 from kvmctl.spec.model.usb import given
@@ -65,6 +66,10 @@ def start(
         from kvmctl.host.usb.assigning import look as look_at_usb
 
         look_at_usb(host, definition, forced=forced)
+    if any(block_sources(definition)) and not domain.isActive():
+        from kvmctl.host.blocks import look as look_at_blocks
+
+        look_at_blocks(host, definition, forced=forced)
     if pinned:
         from kvmctl.host.placing import check_alone
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 NETWORK = 0x02
 LAYERS: dict[str, Layer] = {"LVM-": "lvm", "CRYPT-": "crypt", "mpath-": "multipath"}
 """By how the UUID of a device-mapper device begins."""
+PART = re.compile(r"part\d+-")
+"""The same of partitions that are mapped since the kernel itself makes none, as of a disk with several ways to it."""
 SHARED = ("9p", "virtiofs")
 """File systems that a hypervisor shares with its guest."""
 ESCAPES = {"\\040": " ", "\\011": "\t", "\\012": "\n", "\\134": "\\"}
@@ -109,6 +112,8 @@ def blocks(system: Path, *, claims: bool) -> dict[str, Block]:
         layer: Layer = "disk"
         if (place / "partition").exists():
             layer, below = "partition", (above.name,)
+        elif PART.match(uuid):
+            layer = "partition"
         elif (place / "md").is_dir():
             layer = "raid"
         elif (place / "dm").is_dir():
@@ -131,7 +136,7 @@ def blocks(system: Path, *, claims: bool) -> dict[str, Block]:
             label=_label(text_of(place / "dm/name") or "", layer),
             mounts=tuple(sorted(mounts.get(number, set()) | mounts.get(place.name, set()))),
             swap=place.name in swaps,
-            claimed=_claimed(system, place.name)
+            claimed=claimed(system, place.name)
             if claims and layer == "disk" and (carrier(place) or port(place) or below)
             else False,
         )
@@ -217,7 +222,7 @@ def _plain(text: str) -> str:
     return text
 
 
-def _claimed(system: Path, name: str) -> bool | None:
+def claimed(system: Path, name: str) -> bool | None:
     """Whether something has it for itself: a file system of any kind, an array, a target. None: only root may ask."""
     path = system / "dev" / name.replace("!", "/")
     try:

@@ -37,6 +37,37 @@ def usb_needs(system: System, hidden: Iterable[str] = ()) -> dict[str, tuple[Nee
     return _by_weight(_opened(found, system.usb_openers))
 
 
+def block_needs(system: System, name: str) -> tuple[Need, ...]:
+    """What the host does with one block device, with what is made of it, and with the disk that it is a part of.
+
+    Whatever else lies on the same disks does not matter: a logical volume may lie where the host runs from.
+    """
+    found: _Found = {}
+    over = _above(system.blocks)
+    for block, chain in made_of(system, name):
+        for code, sentence in _block_uses(block, over.get(block.name, ())):
+            _add(found, name, code, f"{sentence}{_on(chain)}")
+    part = system.blocks.get(name)
+    for whole in part.below if part is not None and part.layer == "partition" else ():
+        if whole in system.blocks:
+            for code, sentence in _block_uses(system.blocks[whole], over.get(whole, ())):
+                _add(found, name, code, f"{sentence}, of which {name} is a part")
+    return _by_weight(found).get(name, ())
+
+
+def made_of(system: System, name: str) -> Iterator[tuple[Block, tuple[str, ...]]]:
+    """A block device and all that is made of it, each with the names on the way down to it. Loops end."""
+    over = _above(system.blocks)
+    left: list[tuple[Block, tuple[str, ...]]] = [(system.blocks[name], ())] if name in system.blocks else []
+    seen: set[str] = set()
+    while left:
+        block, chain = left.pop()
+        if block.name not in seen:
+            seen.add(block.name)
+            yield block, chain
+            left += [(upper, (block.label or block.name, *chain)) for upper in over.get(block.name, ())]
+
+
 HIDDEN = "its network interface is not to be seen; another network namespace may use it"
 Bus = Literal["pci", "usb"]
 _Found = dict[str, dict[tuple[str, str], Need]]

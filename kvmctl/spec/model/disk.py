@@ -81,6 +81,21 @@ def is_cdrom(element: Element) -> bool:
     return element.get("device") == "cdrom" and element.get("type", "file") in _Path.attributes
 
 
+def block_sources(domain: Element) -> Iterator[tuple[Element, str]]:
+    """What a domain has of its host's block devices: drives of any kind with the path of each, and SCSI devices that it
+    drives itself with the address of each as Linux writes it, 0:0:1:0.
+    """
+    for element in domain.iterfind("devices/disk"):
+        path = _Path().get(element) or ""
+        if path and (element.get("type") == "block" or path.startswith("/dev/")):
+            yield element, path
+    for element in domain.iterfind("devices/hostdev[@type='scsi']"):
+        adapter, address = element.find("source/adapter"), element.find("source/address")
+        if adapter is not None and address is not None:
+            numbers = (address.get(name, "0") for name in ("bus", "target", "unit"))
+            yield element, ":".join((adapter.get("name", "").removeprefix("scsi_host"), *numbers))
+
+
 @group
 class Image:
     """An existing image that a new disk starts from; it is never written to."""
@@ -131,7 +146,9 @@ class Disk:
     name: str | None = scalar(
         "target/@dev", TARGET, "Name of the disk in the VM; given by its place if left out.", example="vda"
     )
-    path: str | None = through(_Path(), PATH, "An existing file or block device of the host.")
+    path: str | None = through(
+        _Path(), PATH, "An existing file or block device of the host, unless the host itself uses it."
+    )
     nvme: str | None = through(
         _Nvme(),
         CHOSEN_DISK,
