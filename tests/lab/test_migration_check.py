@@ -293,7 +293,8 @@ def test_a_foreign_network(make: Make, look: Look) -> None:
     foreign = "tcp://198.51.100.7"
     assert cries(look(migrate_uri=foreign)) == {"plain-text": "blocker", "ports-closed": "blocker"}
     assert cries(look(migrate_uri=foreign, insecure=True)) == {"plain-text": "warning", "ports-closed": "blocker"}
-    assert cries(look(migrate_uri=foreign, tls=True)) == {"ports-closed": "blocker"}
+    found = cries(look(migrate_uri=foreign, tls=True))
+    assert found == {"ports-closed": "blocker", "certificate-missing": "blocker", "certificates-unseen": "note"}
 
 
 def test_what_is_taken(make: Make, look: Look, host2: Host) -> None:
