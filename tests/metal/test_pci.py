@@ -49,8 +49,10 @@ def on_disk(metal: Machine) -> str:
 
 
 def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
+    made = metal.kvmctl("pci vfs enp1s0 4 -o json").json
+    assert (made["before"], made["changed"], len(made["virtual_functions"])) == (0, True, 4)
     made = metal.kvmctl("pci vfs enp1s0 2 -o json").json
-    assert (made["before"], made["changed"], len(made["virtual_functions"])) == (0, True, 2)
+    assert (made["before"], made["changed"], len(made["virtual_functions"])) == (4, True, 2)
     metal.run(["sh", "-c", f"printf '{FROM_HOST}' >/dev/nvme0n1"])
     said = metal.kvmctl(f"create {metal_spec('web1', SPEC)} --start").stderr
     assert f"class: nvme is {DISK}" in said
