@@ -85,7 +85,8 @@ def migrate(app: App, /, vms: tuple[str, ...], destination: str | None, **option
 
     A network device of the host goes along: the guest is asked to let go of it, and gets the like of it on HOST, a free
     one with the same vendor and product. A team of it and a virtio card (team: in the spec) keeps the guest on the
-    network meanwhile. Where the move fails it has its own device again. Other devices have to be detached before.
+    network meanwhile. Where the move fails it has its own device again. A device whose driver can save its state, one
+    of vfio's for some cards, is kept and goes along to its like. Others have to be detached before.
 
     Memory is sent as it is, so over a network that is not private either --tls or --insecure is needed. Whether disks
     are shared is found out by looking from both hosts; where that cannot be, --unsafe takes your word for it.

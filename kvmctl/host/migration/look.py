@@ -65,7 +65,7 @@ def gathered(source: Host, target: Host, domain: libvirt.virDomain, wish: Wish, 
         "fit": lambda: fit(target, vm),
         "unplaceable": lambda: _unplaceable(target, vm),
         "sights": lambda: _sights(source, target, vm, wish, work),
-        "likes": lambda: likes_of(source, target, domain, vm),
+        "devices": lambda: likes_of(source, target, domain, vm),
         "way": way,
     }
     if wish.tls and vm.running:
@@ -86,6 +86,7 @@ def gathered(source: Host, target: Host, domain: libvirt.virDomain, wish: Wish, 
             raise outcome.error
         known[outcome.thing] = outcome.value
     refusal, known["way"] = known["way"]
+    known["likes"], known["carried"] = known.pop("devices")
     shown = known.pop("server", None)
     known["target"] = replace(known["target"], unplaceable=known.pop("unplaceable"), credentials=shown)
     known["source"] = replace(known["source"], credentials=known.pop("client", None))

@@ -95,7 +95,8 @@ def migrate(
         moved: Moved | None = None
         try:
             if looked.likes and looked.running:
-                entry = unplug(domain, looked.likes, entry, work, hear)
+                entry = unplug(domain, looked, entry, work, hear)
+            if entry.unplugged:
                 # libvirt has refused to answer some questions until now.
                 again, measured = _found(here, there, domain, wish, work)
                 if again.blockers:

@@ -18,45 +18,46 @@ from kvmctl.host.pci.attaching import device_of
 from kvmctl.host.pci.holders import assigned
 from kvmctl.host.pci.inventory import inventory
 from kvmctl.parallel import Work
-from kvmctl.plan.migration.likes import likes, swap
+from kvmctl.plan.migration.likes import carried, likes, swap
 from kvmctl.plan.migration.told import Told
 from kvmctl.plan.pci.trust import risky
 from kvmctl.spec.model.trust import noted
 from kvmctl.spec.xmltext import parse, render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from kvmctl.host.connection import Host
     from kvmctl.host.migration.sides import Sides
     from kvmctl.plan.migration.ends import Guest
     from kvmctl.plan.migration.journal import Journal
+    from kvmctl.plan.migration.looked import Looked
     from kvmctl.plan.migration.settle import Side
 
 RELEASE_SECONDS = 30.0
 """How long the guest may take to let go of each."""
 
 
-def likes_of(source: Host, target: Host, domain: libvirt.virDomain, vm: Guest) -> dict[str, str]:
-    """The network devices that it has, now or from its next boot on, and their likes at the target."""
+def likes_of(source: Host, target: Host, domain: libvirt.virDomain, vm: Guest) -> tuple[dict[str, str], frozenset[str]]:
+    """The devices that it has and that can go, now or from its next boot on, with their likes at the target; and those
+    of them whose state goes along."""
     with translated(vm=vm.name, doing="read its definition", host=source.name):
         documents = [vm.xml]
         if vm.running and vm.persistent:
             documents.append(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
     if not any(list(assigned(document)) for document in documents):
-        return {}
-    return likes(documents, inventory(source), inventory(target))
+        return {}, frozenset()
+    known = inventory(source)
+    return likes(documents, known, inventory(target)), carried([vm.xml], known) if vm.running else frozenset()
 
 
 def unplug(
-    domain: libvirt.virDomain, found: Mapping[str, str], entry: Journal, work: Work, hear: Callable[[Told], None]
+    domain: libvirt.virDomain, looked: Looked, entry: Journal, work: Work, hear: Callable[[Told], None]
 ) -> Journal:
-    """Have the guest let go of all that no twin of it stands in for. Raises TimedOut where it does not."""
+    """Have the guest let go of all that neither goes along nor has a twin. Raises TimedOut where it does not."""
     with translated(vm=entry.name, doing="look at its devices"):
         document = parse(domain.XMLDesc(0))
-    for address, there in found.items():
+    for address, there in looked.likes.items():
         device = device_of(document, address)
-        if device is None or device.find("teaming") is not None:
+        if device is None or address in looked.carried or device.find("teaming") is not None:
             continue
         hear(Told(kind="step", vm=entry.name, what=f"unplugging {address}"))
         entry = journals.step(entry, entry.step, unplugged=(*entry.unplugged, (render(device), there)))

@@ -84,6 +84,7 @@ def looked(ends: Ends) -> Looked:
         no_postcopy="; ".join(check_postcopy.reasons(ends)),
         no_multifd="" if old >= MULTIFD else "libvirt knows it from 5.2 on",
         likes=ends.likes,
+        carried=ends.carried,
         cores=max(1, min(ends.source.cpus, ends.target.cpus)),
     )
 

@@ -75,16 +75,18 @@ def _hostdev(ends: Ends, device: Element) -> Iterator[Finding]:
 
 
 def _swapped(ends: Ends, device: Element, code: str, what: str, address: str) -> Finding:
-    """A network device, whose like the VM gets at the target if there is one that is free."""
+    """A device that can go, whose like the VM gets at the target if there is one that is free."""
     there = ends.likes[address]
     if not there:
-        hint = f"free one there, or make more: kvmctl pci list --class nic -H {ends.target.name}; kvmctl pci vfs"
+        hint = f"free one there, or make more: kvmctl pci list -H {ends.target.name}; kvmctl pci vfs"
         return blocker(code, f"{what}, and {ends.target.name} has no free one like it", hint, subject=address)
     unsafe = " and ".join(risky(noted(ends.guest.xml).get(address, {})))
     without = f", without {unsafe} until it is started there" if unsafe else ""
     if _pair(device):
         what = f"{what}; it is unplugged for the move, its twin takes over, and it gets {there} there{without}"
         return note("failover-device", what, subject=address)
+    if address in ends.carried:
+        return note("device-carried", f"{what}; its state goes along, to {there} there{without}", subject=address)
     if ends.guest.running:
         what = f"{what}; the guest must let go of it for the move, and gets {there} there{without}"
         return note("device-swapped", what, subject=address)

@@ -49,5 +49,7 @@ def _reasons(ends: Ends) -> Iterator[str]:
         yield "an NVDIMM is a file, in which QEMU cannot wait for pages"
     if xml.find("devices/interface[@type='vhostuser']") is not None:
         yield "who serves its vhost-user network device would have to wait for pages as well"
+    if ends.carried:
+        yield "the state of a device goes along, which QEMU can only save while the guest is here"
     if not check_storage.lockable(ends):
         yield "its storage does not keep two hosts from writing, so it arrives paused and runs when it is off here"

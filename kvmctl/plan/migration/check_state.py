@@ -75,7 +75,8 @@ def state(ends: Ends) -> Iterator[Finding]:
 
 def refusal(ends: Ends) -> Iterator[Finding]:
     """Told where nothing else explains it: libvirt knows of obstacles that we do not."""
-    if ends.guest.refusal and not any(ends.likes.values()):
+    let_go = any(there for address, there in ends.likes.items() if address not in ends.carried)
+    if ends.guest.refusal and not let_go:
         what = f"the libvirt of {ends.source.name} refuses: {ends.guest.refusal}"
         yield blocker("libvirt-refuses", what, "what it names has to be changed or detached first")
 

@@ -173,8 +173,10 @@ class Ends:
     sights: Mapping[str, Sight] = field(default_factory=dict)
     """By path at the source."""
     likes: Mapping[str, str] = field(default_factory=dict)
-    """Of each network device of the source that it has, the free one of the target that is like it, or an empty word;
-    by address."""
+    """Of each device of the source that it has and that can go, the free one of the target that is like it, or an empty
+    word; by address."""
+    carried: frozenset[str] = frozenset()
+    """Those of them whose state goes along."""
 
     @cached_property
     def xml(self) -> Element:

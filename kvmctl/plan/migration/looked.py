@@ -38,7 +38,9 @@ class Looked:
     no_multifd: str = ""
     no_xbzrle: str = ""
     likes: Mapping[str, str] = field(default_factory=dict)
-    """The network devices of the source that it has, and what it gets for each at the target."""
+    """The devices of the source that it has and that can go, and what it gets for each at the target."""
+    carried: frozenset[str] = frozenset()
+    """Those of them that it keeps until then."""
     cores: int = 1
     """Free host CPUs of the weaker end."""
 

@@ -297,6 +297,14 @@ SEEDS: dict[str, tuple[str, Ends]] = {
             HOSTDEV.format(type="pci", more="<teaming type='transient' persistent='ua-net0'/>", source=PCI),
         ),
     ),
+    "device-carried": (
+        "note",
+        replace(
+            with_devices(HOSTDEV.format(type="pci", more="", source=PCI)),
+            likes={"0000:3b:00.0": "0000:3b:00.1"},
+            carried=frozenset({"0000:3b:00.0"}),
+        ),
+    ),
     "device-swapped": (
         "note",
         replace(with_devices(HOSTDEV.format(type="pci", more="", source=PCI)), likes={"0000:3b:00.0": "0000:3b:00.1"}),

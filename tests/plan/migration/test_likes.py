@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from kvmctl.plan.migration.check_devices import devices
-from kvmctl.plan.migration.likes import likes, swap
+from kvmctl.plan.migration.check_postcopy import reasons
+from kvmctl.plan.migration.likes import carried, likes, swap
 from kvmctl.plan.pci.facts import Inventory
 from kvmctl.spec.metadata import NAMESPACE
 from kvmctl.spec.model.trust import functions_of
@@ -56,6 +57,19 @@ def test_the_same_place_is_taken_first_and_none_twice() -> None:
 def test_only_network_devices_have_likes() -> None:
     document = parse(f"<d><devices>{WHOLE.format(place=place(DISK))}{WHOLE.format(place=place(FIRST))}</devices></d>")
     assert likes([document], functions(), functions()) == {FIRST: FIRST}
+
+
+def test_a_device_whose_driver_saves_its_state_goes_along() -> None:
+    saving = functions()
+    for address, driver in ((FIRST, "mlx5_vfio_pci"), (SECOND, "vfio-pci"), (DISK, "nvme_vfio_pci")):
+        saving = replace(saving, devices={**saving.devices, address: replace(saving.devices[address], driver=driver)})
+    document = parse(f"<d><devices>{WHOLE.format(place=place(DISK))}{card(FIRST)}{card(SECOND, 2)}</devices></d>")
+    assert likes([document], saving, functions()) == {FIRST: FIRST, SECOND: SECOND, DISK: DISK}
+    assert carried([document], saving) == {FIRST, DISK}
+    assert carried([document], functions()) == frozenset()
+    vm = guest(domain(devices=card(FIRST)))
+    ends_with = replace(ends(vm), likes={FIRST: SECOND}, carried=frozenset({FIRST}))
+    assert "the state of a device goes along" in "; ".join(reasons(ends_with))
 
 
 def test_a_function_is_not_like_a_card() -> None:
