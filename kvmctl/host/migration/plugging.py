@@ -36,7 +36,9 @@ RELEASE_SECONDS = 30.0
 """How long the guest may take to let go of each."""
 
 
-def likes_of(source: Host, target: Host, domain: libvirt.virDomain, vm: Guest) -> tuple[dict[str, str], frozenset[str]]:
+def likes_of(
+    source: Host, target: Host, domain: libvirt.virDomain, vm: Guest
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """The devices that it has and that can go, now or from its next boot on, with their likes at the target; and those
     of them whose state goes along."""
     with translated(vm=vm.name, doing="read its definition", host=source.name):
@@ -44,9 +46,9 @@ def likes_of(source: Host, target: Host, domain: libvirt.virDomain, vm: Guest) -
         if vm.running and vm.persistent:
             documents.append(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
     if not any(list(assigned(document)) for document in documents):
-        return {}, frozenset()
+        return {}, ()
     known = inventory(source)
-    return likes(documents, known, inventory(target)), carried([vm.xml], known) if vm.running else frozenset()
+    return likes(documents, known, inventory(target)), carried([vm.xml], known) if vm.running else ()
 
 
 def unplug(

@@ -175,7 +175,7 @@ class Ends:
     likes: Mapping[str, str] = field(default_factory=dict)
     """Of each device of the source that it has and that can go, the free one of the target that is like it, or an empty
     word; by address."""
-    carried: frozenset[str] = frozenset()
+    carried: tuple[str, ...] = ()
     """Those of them whose state goes along."""
 
     @cached_property

@@ -36,10 +36,10 @@ def likes(documents: Sequence[Element], source: Inventory, target: Inventory) ->
     return found
 
 
-def carried(documents: Sequence[Element], source: Inventory) -> frozenset[str]:
+def carried(documents: Sequence[Element], source: Inventory) -> tuple[str, ...]:
     """The devices whose state goes along with the VM: they run with one of vfio's drivers that can save it."""
     found = {address for document in documents for address in _addresses(document)}
-    return frozenset(address for address in found if address in source.devices and _saves(source.devices[address]))
+    return tuple(sorted(address for address in found if address in source.devices and _saves(source.devices[address])))
 
 
 def swap(document: Element, found: Mapping[str, str]) -> None:

@@ -39,7 +39,7 @@ class Looked:
     no_xbzrle: str = ""
     likes: Mapping[str, str] = field(default_factory=dict)
     """The devices of the source that it has and that can go, and what it gets for each at the target."""
-    carried: frozenset[str] = frozenset()
+    carried: tuple[str, ...] = ()
     """Those of them that it keeps until then."""
     cores: int = 1
     """Free host CPUs of the weaker end."""

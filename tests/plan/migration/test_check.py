@@ -302,7 +302,7 @@ SEEDS: dict[str, tuple[str, Ends]] = {
         replace(
             with_devices(HOSTDEV.format(type="pci", more="", source=PCI)),
             likes={"0000:3b:00.0": "0000:3b:00.1"},
-            carried=frozenset({"0000:3b:00.0"}),
+            carried=("0000:3b:00.0",),
         ),
     ),
     "device-swapped": (
