@@ -60,7 +60,7 @@ def test_a_running_vm(run: InProcess, vms: Vms) -> None:
     assert shown["pins"]["vcpus"] == {"0": "1"}
     found = [found["address"] for card in shown["networks"] for found in card["addresses"]]
     assert shown["addresses"] == found
-    assert found[0].startswith("192.168.12")
+    assert found[0].startswith("192.168.")
     assert shown["next_boot"]["memory"] == shown["memory"]
     assert shown["differences"] == []
     assert run(f"show {domain.UUIDString().upper()} -o json").json == shown
@@ -86,7 +86,7 @@ def test_for_people(run: InProcess, vms: Vms) -> None:
         "  pci     0000:3b:00.0  -       yes",
     ):
         assert line in said.splitlines()
-    assert re.search(r"^  default  52:54:00:00:00:01  virtio  \S+ +192\.168\.12\d\.\d+/24$", said, re.MULTILINE)
+    assert re.search(r"^  default  52:54:00:00:00:01  virtio  \S+ +192\.168\.\d+\.\d+/24$", said, re.MULTILINE)
     assert max(map(len, said.splitlines())) <= 80
     assert "CACHE" not in said
     assert "CACHE" in run("show web1 -o wide").stdout
