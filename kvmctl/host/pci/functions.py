@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import KvmctlError, Refused, TimedOut
-from kvmctl.host import machine
 from kvmctl.host.machine import ROOT, number_of
-from kvmctl.host.pci.inventory import inventory
+from kvmctl.host.pci.inventory import inventory, is_here
 from kvmctl.plan.pci.find import find
 from kvmctl.plan.pci.hindrances import hindrances
 
@@ -73,7 +72,7 @@ def configure(host: Host, word: str, function: int, settings: Mapping[str, str])
 
 
 def _card(host: Host, word: str) -> tuple[Inventory, Device]:
-    if not (machine.is_local(host.target) and host.target.uri.startswith("qemu")):
+    if not is_here(host):
         raise Refused(
             "not-supported",
             "libvirt cannot change virtual functions, so this must be said on the host itself",

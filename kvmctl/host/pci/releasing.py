@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import KvmctlError, Refused
-from kvmctl.host import machine
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
 from kvmctl.host.machine import ROOT
 from kvmctl.host.pci.holders import held
-from kvmctl.host.pci.inventory import inventory
+from kvmctl.host.pci.inventory import inventory, is_here
 from kvmctl.host.pci.nodes import name_of
 from kvmctl.host.pci.reserving import reserved_here
 from kvmctl.plan.pci.find import find
@@ -39,7 +38,7 @@ def release(host: Host, word: str) -> dict[str, Any]:
     stuck = "vfio" in device.driver or device.driver in ("", "pci-stub")
     if stuck:
         _reattach(host, address)
-        if machine.is_local(host.target) and host.target.uri.startswith("qemu"):
+        if is_here(host):
             reprobe(address)
     return _answer(inventory(host), address, changed=stuck)
 
