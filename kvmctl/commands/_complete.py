@@ -160,7 +160,7 @@ def _known(target: Target) -> dict[str, Device]:
     from kvmctl.host import machine
     from kvmctl.host.pci import nodes, sysfs
 
-    if machine.is_local(target) and target.uri.startswith("qemu"):
+    if machine.is_here(target):
         return sysfs.devices()
     from kvmctl.host.connection import connect
 
@@ -192,7 +192,7 @@ def _usb_devices(target: Target) -> list[tuple[str, str]]:
     from kvmctl.host.pci.nodes import described
     from kvmctl.host.usb import nodes, sysfs
 
-    if machine.is_local(target) and target.uri.startswith("qemu"):
+    if machine.is_here(target):
         found = sysfs.devices()
     else:
         from kvmctl.host.connection import connect

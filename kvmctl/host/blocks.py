@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 from kvmctl.host import many
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
-from kvmctl.host.machine import ROOT
-from kvmctl.host.pci.inventory import is_here
+from kvmctl.host.machine import ROOT, is_here
 from kvmctl.host.pci.sysfs import entries
 from kvmctl.host.pci.uses import blocks, claimed
 from kvmctl.host.tenants import definition as definition_of
@@ -39,7 +38,7 @@ GLANCES, GLANCE = 3, 0.05
 
 def look(host: Host, definition: Element, *, forced: Collection[str] = (), start: bool = True) -> tuple[Finding, ...]:
     """Raise for all disks that the VM cannot have; with `start` also for those that others run with."""
-    if not any(block_sources(definition)) or not is_here(host):
+    if not any(block_sources(definition)) or not is_here(host.target):
         return ()
     disks = tuple(_given(definition))
     if not disks:

@@ -69,11 +69,10 @@ def _answers(target: Target, work: Work) -> Known:
     """What libvirt says of the host; what the machine itself has said already, it is not asked for."""
     from kvmctl.host.connection import connect
     from kvmctl.host.offers import check_facts
-    from kvmctl.host.pci.inventory import is_here
     from kvmctl.host.pci.releasing import left_over
 
     with connect(target, timeout=work.limit, work=work) as host:
         known = check_facts(host)
-        if is_here(host):
+        if machine.is_here(target):
             known["left_devices"] = left_over(host)
         return known

@@ -29,6 +29,11 @@ def is_local(target: Target) -> bool:
     return target.uri.partition("://")[2].startswith("/")
 
 
+def is_here(target: Target) -> bool:
+    """Whether our own eyes see what its libvirt sees. Another socket may be that of a container or another host."""
+    return (target.embedded or "?" not in target.uri) and is_local(target) and target.uri.startswith("qemu")
+
+
 def text_of(path: Path) -> str | None:
     """A small file's text, without the line's end."""
     try:

@@ -26,8 +26,7 @@ def rights(target: Target, system: Path = ROOT) -> Rights:
     if target.embedded or target.uri.partition("?")[0].endswith("/session"):
         limit, _ = resource.getrlimit(resource.RLIMIT_RTPRIO)
         return Rights(privileged=_may_nice("self", system) or limit != 0, cgroups=0)
-    # Another socket may be that of a container with cgroups of its own.
-    if not machine.is_local(target) or "?" in target.uri or not target.uri.startswith("qemu"):
+    if not machine.is_here(target):
         return Rights()
     found = (number_of(system / f"run/{name}.pid") for name in DAEMONS)
     daemon = next((pid for pid in found if pid), None)

@@ -54,7 +54,7 @@ class Thread:
 
 def process_of(host: Host, name: str, uuid: str) -> int | None:
     """The process id of a VM's QEMU; None if it is not known from here."""
-    if not machine.is_local(host.target) or not host.target.uri.startswith("qemu"):
+    if not machine.is_here(host.target):
         return None
     for folder in _folders(host):
         pid = number_of(folder / f"{name}.pid")

@@ -31,7 +31,7 @@ def topology(host: Host, *, devices: bool = False) -> Topology:
     numbers = cells.node_numbers(capabilities)
     sizes = cells.page_sizes(capabilities)
     online: Sequence[bool] = or_nothing(lambda: host.conn.getCPUMap(0)[1], ())
-    here = machine.is_local(host.target) and host.target.uri.startswith("qemu")
+    here = machine.is_here(host.target)
     found = cells.topology_of(
         capabilities,
         cells.Asked(

@@ -168,7 +168,7 @@ class TestWithGuests:
         assert host.states() == {"deaf": "running"}
         done = host("stop --force --timeout 1 deaf -o json")
         assert done.json["forced"] is True
-        assert done.json["seconds"] >= 1
+        assert done.json["seconds"] > 0.5  # the limit of 1 s counts from before the connection
         assert done.stderr.startswith("deaf: plug pulled after ")
 
     def test_a_guest_that_powers_off_while_nobody_watches(self, host: Embedded) -> None:

@@ -84,14 +84,16 @@ def test_root_s_programs_are_found_too(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("uri", "local"),
+    ("uri", "local", "here"),
     [
-        ("qemu:///system", True),
-        ("qemu+unix:///system?socket=/x", True),
-        ("qemu:///embed?root=/x", True),
-        ("qemu+ssh://root@host2/system", False),
-        ("qemu+tcp://10.0.0.1/system", False),
+        ("qemu:///system", True, True),
+        ("qemu+unix:///system?socket=/x", True, False),
+        ("qemu:///embed?root=/x", True, True),
+        ("test:///default", True, False),
+        ("qemu+ssh://root@host2/system", False, False),
+        ("qemu+tcp://10.0.0.1/system", False, False),
     ],
 )
-def test_which_hosts_are_this_machine(uri: str, local: bool) -> None:
+def test_which_hosts_are_this_machine(uri: str, local: bool, here: bool) -> None:
     assert machine.is_local(Target("x", uri)) is local
+    assert machine.is_here(Target("x", uri)) is here

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from kvmctl.host.connection import translated
-from kvmctl.host.machine import ROOT
+from kvmctl.host.machine import ROOT, is_here
 from kvmctl.host.migration import x509
-from kvmctl.host.pci.inventory import is_here
 from kvmctl.plan.migration.credentials import Credentials, File
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ AS_ROOT = "as root, kvmctl sees them"
 
 def credentials(host: Host, side: Side) -> Credentials | None:
     """What an end has for its side of the connection; None if it is another machine."""
-    if host.embedded or not is_here(host):
+    if host.embedded or not is_here(host.target):
         return None
     if host.target.uri.endswith("/session"):
         place = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "libvirt/qemu.conf"

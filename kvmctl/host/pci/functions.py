@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import KvmctlError, Refused, TimedOut
-from kvmctl.host.machine import ROOT, number_of
-from kvmctl.host.pci.inventory import inventory, is_here
+from kvmctl.host.machine import ROOT, is_here, number_of
+from kvmctl.host.pci.inventory import inventory
 from kvmctl.plan.pci.find import find
 from kvmctl.plan.pci.hindrances import hindrances
 
@@ -72,7 +72,7 @@ def configure(host: Host, word: str, function: int, settings: Mapping[str, str])
 
 
 def _card(host: Host, word: str) -> tuple[Inventory, Device]:
-    if not is_here(host):
+    if not is_here(host.target):
         raise Refused(
             "not-supported",
             "libvirt cannot change virtual functions, so this must be said on the host itself",

@@ -35,7 +35,7 @@ def inventory(host: Host) -> Inventory:
         told = nodes.devices_of(described or {})
         mdevs = nodes.mdevs(host, described or {})
         held = holders.held(host)
-    if is_here(host):
+    if machine.is_here(host.target):
         return _here(host, told, held, {**sysfs.mdevs(), **mdevs})
     _hold_parents(held, mdevs)
     if described is None:
@@ -81,12 +81,6 @@ def missing(host: Host, *, here: bool) -> tuple[str, ...]:
             f"only libvirt was asked: whatever carries a disk or a network interface of {host.name} counts as needed",
         )
     return () if os.geteuid() == 0 else ("only root sees all that is used: disks that may be count as needed",)
-
-
-def is_here(host: Host) -> bool:
-    """Whether our own eyes see what its libvirt sees. Another socket may be that of a container or another host."""
-    plain = host.embedded or "?" not in host.target.uri
-    return plain and machine.is_local(host.target) and host.target.uri.startswith("qemu")
 
 
 def _here(host: Host, told: dict[str, Device], held: Held, mdevs: dict[str, Mdev]) -> Inventory:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from kvmctl.errors import KvmctlError, Refused
 from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
-from kvmctl.host.machine import ROOT
+from kvmctl.host.machine import ROOT, is_here
 from kvmctl.host.pci.holders import held
-from kvmctl.host.pci.inventory import inventory, is_here
+from kvmctl.host.pci.inventory import inventory
 from kvmctl.host.pci.nodes import name_of
 from kvmctl.host.pci.reserving import reserved_here
 from kvmctl.plan.pci.find import find
@@ -38,7 +38,7 @@ def release(host: Host, word: str) -> dict[str, Any]:
     stuck = "vfio" in device.driver or device.driver in ("", "pci-stub")
     if stuck:
         _reattach(host, address)
-        if is_here(host):
+        if is_here(host.target):
             reprobe(address)
     return _answer(inventory(host), address, changed=stuck)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import KvmctlError, NotFound, Refused, TimedOut
-from kvmctl.host.machine import ROOT, text_of
-from kvmctl.host.pci.inventory import inventory, is_here
+from kvmctl.host.machine import ROOT, is_here, text_of
+from kvmctl.host.pci.inventory import inventory
 from kvmctl.host.undoing import Undo
 from kvmctl.plan.pci.choose import Taste, choose
 from kvmctl.plan.pci.find import find
@@ -36,7 +36,7 @@ def reserve(
     system: Path = ROOT,
 ) -> dict[str, Any]:
     """Keep these too, or no longer. The answer of `pci reserve`; raises with all files as they were."""
-    if not is_here(host):
+    if not is_here(host.target):
         raise Refused(
             "not-supported",
             "how a host boots is not libvirt's, so this must be said on the host itself",

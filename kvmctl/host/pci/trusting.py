@@ -13,10 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from kvmctl.errors import KvmctlError, Refused
-from kvmctl.host.machine import ROOT
+from kvmctl.host.machine import ROOT, is_here
 from kvmctl.host.pci import sysfs
 from kvmctl.host.pci.functions import ip
-from kvmctl.host.pci.inventory import is_here
 from kvmctl.plan.pci.trust import SAFE, WORDS, changes, risky, told
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def needed(host: Host, functions: Said, *, vm: str, again: bool = False, system:
     """
     if not functions:
         return []
-    if not is_here(host):
+    if not is_here(host.target):
         for address, said in functions.items():
             if risky(said) and not again:
                 raise Refused(

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmctl.host.connection import translated
+from kvmctl.host.machine import is_here
 from kvmctl.host.pci.holders import held
-from kvmctl.host.pci.inventory import blind, is_here, is_own, missing, system_here, with_vms
+from kvmctl.host.pci.inventory import blind, is_own, missing, system_here, with_vms
 from kvmctl.host.pci.nodes import described
 from kvmctl.host.usb import nodes, sysfs
 from kvmctl.plan.pci.needs import usb_needs
@@ -30,7 +31,7 @@ def inventory(host: Host) -> Inventory:
         found = described(host, nodes.KINDS)
         told = nodes.devices_of(found or {})
         known = held(host)
-    if is_here(host):
+    if is_here(host.target):
         return _here(host, told, known)
     if found is None:
         raise blind(host)
