@@ -47,7 +47,6 @@ KEPT = """
 """The kernel modules that stay, with what they need: udev loads whatever fits, and each takes its time here."""
 
 ENABLED = (
-    "metal-pulse.service",
     "libvirtd.service",
     "libvirtd-tcp.socket",
     "ssh.service",
@@ -69,6 +68,7 @@ MASKED = """
 INIT = """#!/bin/busybox sh
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 /bin/busybox mount -t proc proc /proc
+/bin/pulse &
 for module in {modules}; do /bin/busybox insmod /modules/$module; done
 /bin/busybox mount -t ext4 -o rw,noatime /dev/vda /root
 /bin/busybox mount --move /dev /root/dev
@@ -90,8 +90,6 @@ def make(work: Path) -> None:
     shutil.copytree(SYSTEM, root, dirs_exist_ok=True)
     for name in ("opt/kvmctl", "shared", "machine", "image", "root/.ssh"):
         (root / name).mkdir(mode=0o700, exist_ok=True)
-    pulse = str(Path(__file__).with_name("pulse.c"))
-    _call("gcc", "-O2", "-Wall", "-Werror", "-static", "-o", str(root / "usr/local/sbin/metal-pulse"), pulse)
     _keys(done, root)
     _call("chroot", str(root), "usermod", "--shell", "/bin/sh", "root")  # each command goes through it
     _call("chroot", str(root), "systemctl", "--quiet", "enable", *ENABLED)
@@ -107,7 +105,9 @@ def make(work: Path) -> None:
     busybox = (root / "usr/bin/busybox").read_bytes()
     guest.make(root / "srv/guest", kernel, busybox, modules.order(guest.DRIVERS))
     (done / "kernel").write_bytes(kernel)
-    (done / "initrd").write_bytes(_initrd(modules, busybox))
+    pulse = str(Path(__file__).with_name("pulse.c"))
+    _call("gcc", "-O2", "-Wall", "-Werror", "-static", "-o", str(work / "pulse"), pulse)
+    (done / "initrd").write_bytes(_initrd(modules, busybox, (work / "pulse").read_bytes()))
     shutil.rmtree(root / "boot")
     # Whatever systemd would bring up to date at the first start is so already.
     for name in ("etc/.updated", "var/.updated"):
@@ -150,12 +150,13 @@ def _keys(done: Path, root: Path) -> None:
     (done / "known_hosts").write_text(f"metal {own}")
 
 
-def _initrd(modules: Modules, busybox: bytes) -> bytes:
-    """Enough to mount the disk and go on from there."""
+def _initrd(modules: Modules, busybox: bytes, pulse: bytes) -> bytes:
+    """Enough to mount the disk and go on from there; and the pulse, which goes on beside the system."""
     archive = Archive()
     for directory in ("bin", "dev", "proc", "root", "modules"):
         archive.add(directory, None)
     archive.add("bin/busybox", busybox, 0o755)
+    archive.add("bin/pulse", pulse, 0o755)
     order = modules.order(("virtio_blk", "crc32c_generic", "ext4"))
     for file in order:
         archive.add(f"modules/{file.name}", file.read_bytes())

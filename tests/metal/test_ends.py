@@ -13,7 +13,8 @@ import pytest
 
 from tests.environment import CACHE, ROOT
 from tests.lab.waiting import until
-from tests.metal.machine import missing
+from tests.metal import machine
+from tests.metal.machine import Machine, MetalError, missing
 
 MACHINE = """\
 from tests.metal.machine import Machine
@@ -38,6 +39,20 @@ def test_of_a_machine(number: signal.Signals) -> None:
     assert process.returncode == -number
     until(lambda: not Path(directory).exists() and not Path(f"/proc/{pid}").exists(), "the end", seconds=60)
     assert "/metal-" not in Path("/proc/mounts").read_text()
+
+
+def test_of_one_that_does_not_boot(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(machine, "BOOTS", 2)
+    hung = Machine()
+    first = hung.pid
+    monkeypatch.setattr(machine, "BOOT_SECONDS", 15.0)
+    monkeypatch.setattr(hung, "_says_ready", lambda: False)
+    with pytest.raises(MetalError, match="its system is not ready in time"):
+        hung.boot()
+    assert capfd.readouterr().err.count("is switched on again") == 1
+    assert hung.pid != first
+    assert not Path(f"/proc/{hung.pid}").exists()
+    assert not hung.directory.parent.exists()
 
 
 def test_of_an_image_that_is_being_made(tmp_path: Path) -> None:

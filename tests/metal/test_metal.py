@@ -52,6 +52,10 @@ def test_cgroups(metal: Machine) -> None:
     assert {"cpuset", "cpu", "memory"} <= set(metal.run("cat /sys/fs/cgroup/cgroup.controllers").stdout.split())
 
 
+def test_the_pulse(metal: Machine) -> None:
+    assert metal.run("pgrep --exact --count pulse").stdout == "2\n"
+
+
 def test_devices(metal: Machine) -> None:
     network = "bus/pci/devices/0000:01:00.0"
     assert metal.run(f"cat /sys/{network}/sriov_totalvfs").stdout.strip() == "7"
