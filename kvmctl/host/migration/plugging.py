@@ -6,6 +6,7 @@ What was taken out is in the journal before it is, so that whoever finishes the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -77,28 +78,40 @@ def plug(sides: Sides, entry: Journal, side: Side) -> Iterator[str]:
             swap(element, {address: there})
             address = there
         name = sides.targets[side].name
-        unsafe: list[str] = []
+        again = f"kvmctl pci attach {entry.name} {address}"
+        given = _Given()
         try:
-            sides.act(side, _giving(entry.uuid, address, render(element[0][0]), unsafe))
+            sides.act(side, _giving(entry.uuid, address, render(element[0][0]), given))
         except KvmctlError as problem:
-            again = f"kvmctl pci attach {entry.name} {address}"
             yield f"{address} of {name} could not be plugged in: {problem.message}; {again}"
-        else:
-            what = f"plugged in {address} of {name}"
-            if unsafe and side == "target":
-                what += f", without {' and '.join(unsafe)}: kvmctl pci vfs CARD --vf I … on {name} itself sets it"
-            yield what
+            continue
+        if given.kept:
+            yield f"the guest has not let go of {address} of {name}; should it do so yet: {again}"
+            continue
+        what = f"plugged in {address} of {name}"
+        if given.unsafe and side == "target":
+            what += f", without {' and '.join(given.unsafe)}: kvmctl pci vfs CARD --vf I … on {name} itself sets it"
+        yield what
 
 
-def _giving(uuid: str, address: str, text: str, unsafe: list[str]) -> Callable[[Host], None]:
-    """Gives it; `unsafe` gets what it is to be trusted with, which nobody has set at this host."""
+@dataclass
+class _Given:
+    """What became of a device. `kept`: the guest had it still. `unsafe`: what it is trusted with, which nobody has set
+    here."""
+
+    kept: bool = False
+    unsafe: tuple[str, ...] = ()
+
+
+def _giving(uuid: str, address: str, text: str, given: _Given) -> Callable[[Host], None]:
 
     def give(host: Host) -> None:
         domain = host.conn.lookupByUUIDString(uuid)
         if "<interface" in text:
             kept = noted(parse(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
-            unsafe[:] = risky(kept.get(address, {}))
-        if device_of(parse(domain.XMLDesc(0)), address) is None:
+            given.unsafe = tuple(risky(kept.get(address, {})))
+        given.kept = device_of(parse(domain.XMLDesc(0)), address) is not None
+        if not given.kept:
             domain.attachDeviceFlags(text, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     return give

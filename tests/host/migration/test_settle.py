@@ -207,6 +207,16 @@ def test_what_the_guest_let_go_of_is_plugged_in_where_it_runs(monkeypatch: pytes
     assert world.deeds == []
 
 
+def test_what_the_guest_holds_on_to_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World("running", "absent")
+    world.definition = f"<domain><devices>{CARD}</devices></domain>"
+    [note] = settled(world, monkeypatch, replace(MOVING, unplugged=((CARD, "0000:01:10.2"),))).notes
+    assert note == (
+        "the guest has not let go of 0000:01:10.0 of host1; should it do so yet: kvmctl pci attach web1 0000:01:10.0"
+    )
+    assert world.given == []
+
+
 def test_that_nobody_trusts_it_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = replace(MOVING, unplugged=((CARD, "0000:01:10.2"),))
     world = World("absent", "running")
