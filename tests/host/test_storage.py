@@ -172,15 +172,15 @@ def test_the_size_of_the_backing_image_is_the_default_and_the_least(host: Host) 
 
 def test_what_libvirt_is_asked_for() -> None:
     made = volume(backing="/img/<b>&.raw", backing_format="raw")
-    tree = ElementTree.fromstring(storage._volume_xml("dir", made, MIB))
+    tree = ElementTree.fromstring(storage.volume_xml("dir", made, MIB))
     assert tree.findtext("capacity") == str(MIB)
     assert tree.findtext("allocation") == "0"
     assert tree.findtext("target/permissions/mode") == "0600"
     assert tree.findtext("target/compat") == "1.1"
     assert [found.get("type") for found in tree.iter("format")] == ["qcow2", "raw"]
     assert tree.findtext("backingStore/path") == "/img/<b>&.raw"
-    assert ElementTree.fromstring(storage._volume_xml("dir", made, 0)).find("capacity") is None
-    assert ElementTree.fromstring(storage._volume_xml("logical", made, MIB)).find("allocation") is None
+    assert ElementTree.fromstring(storage.volume_xml("dir", made, 0)).find("capacity") is None
+    assert ElementTree.fromstring(storage.volume_xml("logical", made, MIB)).find("allocation") is None
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,14 @@ def with_devices(text: str, **more: Any) -> Ends:
     return ends(guest(domain(devices=text)), **more)
 
 
+def encrypted(*, running: bool = True, target: dict[str, Any] | None = None, **more: Any) -> Ends:
+    """A VM with a raw disk behind LUKS, and its secret at the target."""
+    secret = "<encryption format='luks'><secret type='passphrase' uuid='s-2'/></encryption>"
+    disk = DISK.replace("qcow2'/>", f"raw'/>{secret}", 1)
+    vm = guest(domain(disk=disk, running=running), running=running)
+    return ends(vm, target={"secrets": frozenset({"s-2"}), **(target or {})}, **more)
+
+
 def with_top(text: str, **more: Any) -> Ends:
     return ends(guest(domain(top=text)), **more)
 
@@ -408,6 +416,12 @@ SEEDS: dict[str, tuple[str, Ends]] = {
         ),
     ),
     "secret-missing": ("blocker", with_devices(RBD)),
+    "secret-unset": ("blocker", encrypted(target={"secret_faults": {"s-2": "unset"}})),
+    "secret-other-use": ("blocker", encrypted(target={"secret_faults": {"s-2": "other-use"}})),
+    "disk-plain-text": ("warning", encrypted(sights={PATH: local()}, wish=COPY)),
+    "disk-not-sparse": ("note", encrypted(sights={PATH: local()}, wish=COPY)),
+    "passphrase-kept": ("warning", encrypted(running=False, sights={PATH: local()}, wish=COPY)),
+    "room-missing: all of an encrypted disk": ("blocker", encrypted(sights={PATH: local(room=GIB)}, wish=COPY)),
     "room-missing": ("blocker", ends(sights={PATH: local(room=GIB // 4)}, wish=COPY)),
     "disk-exists": ("blocker", ends(sights={PATH: local(present=True)}, wish=COPY)),
     "path-missing: of a copy": ("blocker", ends(sights={PATH: local(directory=False)}, wish=COPY)),
