@@ -83,9 +83,10 @@ def counted(disk: bytes) -> int:
 
 
 def disk(target: str, name: str) -> str:
-    return f"""<disk type='file' device='disk'><driver name='qemu' type='{"raw" if name.endswith(".raw") else "qcow2"}'/>
-        <source file='{IMAGES}/{name}'><encryption format='luks'><secret type='passphrase' uuid='{SECRET}'/></encryption>
-        </source><target dev='{target}' bus='virtio'/></disk>"""
+    form = "raw" if name.endswith(".raw") else "qcow2"
+    return f"""<disk type='file' device='disk'><driver name='qemu' type='{form}'/><source file='{IMAGES}/{name}'>
+        <encryption format='luks'><secret type='passphrase' uuid='{SECRET}'/></encryption></source>
+        <target dev='{target}' bus='virtio'/></disk>"""
 
 
 def codes(host: Host, command: str, exit: int) -> dict[str, str]:
