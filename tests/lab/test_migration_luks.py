@@ -19,8 +19,11 @@ IMAGES = "/var/lib/libvirt/images"
 SECRET = "6b766d63-746c-4000-8000-0000000000aa"
 PASSPHRASES = ("opens here alone", "opens there alone")
 SIZE = 8 * MIB
-COUNT = "i=0; while true; do i=$((i+1)); printf %-512s $i | dd of=/dev/vda bs=512 seek=$i conv=notrunc,fsync; done"
-"""What the guest does: its number in each sector, one after the other."""
+DD = "dd of=/dev/vda bs=512 seek=$i conv=notrunc,fsync"
+COUNT = f"i=0; while true; do i=$((i+1)); printf %-512s $i | {DD}; sleep 0.1; done"
+"""What the guest does: its number in each sector, one after the other, so slowly that the disk lasts."""
+ENOUGH = 20 * 4096
+"""Bytes of so many writes; the guest writes whole pages."""
 
 
 @pytest.fixture
@@ -121,7 +124,7 @@ def test_a_guest_that_counts_on_an_encrypted_disk(
     console.send(b"\n")
     until_said(tmp_path / "web1.log", "#")
     console.send(f"({COUNT}) 2>/dev/null &\n".encode())
-    until(lambda: domain.blockStats("vda")[3] > 20 * SECTOR, "a guest that counts")
+    until(lambda: domain.blockStats("vda")[3] > ENOUGH, "a guest that counts")
     console.abort()
 
     assert codes(host1, "migrate web1 host2 --copy-disks --insecure --check", 5)["secret-unset"] == "blocker"
@@ -136,7 +139,7 @@ def test_a_guest_that_counts_on_an_encrypted_disk(
     left = counted(content(host1, PASSPHRASES[0], "a.raw"))
     arrived = ends[1].lookupByName("web1")
     written = arrived.blockStats("vda")[3]
-    until(lambda: arrived.blockStats("vda")[3] > written + 20 * SECTOR, "a guest that counts on")
+    until(lambda: arrived.blockStats("vda")[3] > written + ENOUGH, "a guest that counts on")
     arrived.destroy()
     assert counted(content(host2, PASSPHRASES[1], "a.raw")) > left >= 20
     based_there = content(host2, PASSPHRASES[1], "b.qcow2")
