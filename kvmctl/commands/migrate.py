@@ -83,6 +83,11 @@ def migrate(app: App, /, vms: tuple[str, ...], destination: str | None, **option
     same image below; else both become one. Memory goes when the disks are in sync. A CD is copied too if HOST has no
     such file, and so are the disks of a stopped VM, through the machine that runs kvmctl. The disks here are kept.
 
+    A disk that is encrypted with LUKS is decrypted here and encrypted anew on HOST, with the passphrase that the secret
+    of the same UUID or usage has there, which may be another one; kvmctl never reads either. Between the hosts its
+    content is plain text without --tls. A raw one is sent and written whole, since encryption shows no holes; qcow2
+    stays sparse. The disks of a stopped VM go as they are, so that HOST needs the passphrase they have here.
+
     A network device of the host goes along: the guest is asked to let go of it, and gets the like of it on HOST, a free
     one with the same vendor and product. A team of it and a virtio card (team: in the spec) keeps the guest on the
     network meanwhile. Where the move fails it has its own device again. A device whose driver can save its state, one

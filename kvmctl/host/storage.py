@@ -1,7 +1,7 @@
 """Disks: make, look at and delete them, by libvirt's storage pools or, on the embedded host, by qemu-img.
 
 Local and remote hosts go the same way. Formats are always named and never guessed. Nothing is ever overwritten. Whether
-a disk may be deleted is decided in `plan/deletion.py`, not here.
+a disk may be deleted is decided in `plan/deletion.py`, not here. Of a passphrase only the name of its secret is known.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ __all__ = ["backing_users", "default_pool", "embedded_images", "exists", "free_b
 
 DIRECTORIES = ("dir", "fs", "netfs")
 """Types of pools whose volumes are files, which may have come without libvirt's knowing."""
+UNMEASURED = "Unable to get accurate CPU usage"
+"""What qemu-img says if it could not measure how fast the host is, as it does for LUKS. It happens on busy hosts."""
+UNMEASURED_TRIES = 8
 
 
 def embedded_images(host: Host) -> str:
@@ -58,6 +61,12 @@ def make(host: Host, volume: NewVolume, work: Work) -> None:
     """Make a volume; what is there already is not touched. A failure leaves nothing."""
     work.check()
     if volume.pool is None:
+        if volume.encryption:
+            raise Refused(
+                "not-supported",
+                f"{volume.path} is to be encrypted, and {host.name} has no storage pools, which know its passphrase",
+                hint="use a host with a libvirt daemon",
+            )
         if volume.backing and not os.access(volume.backing, os.R_OK):
             raise _no_image(host, volume)
         if volume.backing and volume.size:
@@ -70,7 +79,7 @@ def make(host: Host, volume: NewVolume, work: Work) -> None:
         least = _image_size(host, volume)
         _check_size(volume, least)
         try:
-            found.createXML(_volume_xml(pools.described(found).type, volume, volume.size or least), 0)
+            _make_in(found, volume_xml(pools.described(found).type, volume, volume.size or least), work)
         except libvirt.libvirtError as error:
             said = error.get_error_message() or ""
             if error.get_error_code() == libvirt.VIR_ERR_STORAGE_VOL_EXIST or "already exists" in said:
@@ -78,6 +87,12 @@ def make(host: Host, volume: NewVolume, work: Work) -> None:
                     "disk-exists",
                     f"{volume.path} exists already on {host.name} and is not overwritten",
                     hint="name the disk by path: to use it, or move it away",
+                ) from None
+            if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
+                raise Refused(
+                    "resource-missing",
+                    f"{host.name} has no passphrase for {volume.path}: {said}",
+                    hint=f"on {host.name}: virsh secret-define, and secret-set-value --interactive",
                 ) from None
             if "inaccessible backing store" in said:
                 raise _no_image(host, volume) from None
@@ -88,6 +103,18 @@ def make(host: Host, volume: NewVolume, work: Work) -> None:
                     hint=f"df -h on {host.name} shows which file system is full",
                 ) from None
             raise
+
+
+def _make_in(pool: libvirt.virStoragePool, text: str, work: Work) -> None:
+    for left in reversed(range(UNMEASURED_TRIES)):
+        try:
+            pool.createXML(text, 0)
+        except libvirt.libvirtError as error:
+            if not left or UNMEASURED not in (error.get_error_message() or ""):
+                raise
+            work.check()
+        else:
+            return
 
 
 def _no_image(host: Host, volume: NewVolume) -> Refused:
@@ -208,7 +235,7 @@ def _check_size(volume: NewVolume, least: int) -> None:
         )
 
 
-def _volume_xml(pool_type: str, volume: NewVolume, size: int) -> str:
+def volume_xml(pool_type: str, volume: NewVolume, size: int) -> str:
     """What libvirt needs to make it: sparse, mode 0600, every format named. Without a size, it takes the image's."""
     element = ElementTree.Element("volume")
     ElementTree.SubElement(element, "name").text = volume.name
@@ -223,6 +250,10 @@ def _volume_xml(pool_type: str, volume: NewVolume, size: int) -> str:
     if volume.cluster_size:
         ElementTree.SubElement(target, "clusterSize", unit="B").text = str(volume.cluster_size)
     ElementTree.SubElement(ElementTree.SubElement(target, "permissions"), "mode").text = "0600"
+    if volume.encryption:
+        encryption = ElementTree.SubElement(target, "encryption", format=volume.encryption.format)
+        by = {"uuid": volume.encryption.uuid} if volume.encryption.uuid else {"usage": volume.encryption.usage}
+        ElementTree.SubElement(encryption, "secret", {"type": "passphrase", **by})
     if volume.backing:
         store = ElementTree.SubElement(element, "backingStore")
         ElementTree.SubElement(store, "path").text = volume.backing

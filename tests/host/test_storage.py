@@ -17,7 +17,7 @@ from kvmctl.host.connection import Host, connect
 from kvmctl.host.library import libvirt
 from kvmctl.host.targets import Target
 from kvmctl.parallel import Work
-from kvmctl.plan.volumes import NewVolume
+from kvmctl.plan.volumes import Encryption, NewVolume
 
 MIB = 1 << 20
 
@@ -172,15 +172,55 @@ def test_the_size_of_the_backing_image_is_the_default_and_the_least(host: Host) 
 
 def test_what_libvirt_is_asked_for() -> None:
     made = volume(backing="/img/<b>&.raw", backing_format="raw")
-    tree = ElementTree.fromstring(storage._volume_xml("dir", made, MIB))
+    tree = ElementTree.fromstring(storage.volume_xml("dir", made, MIB))
     assert tree.findtext("capacity") == str(MIB)
     assert tree.findtext("allocation") == "0"
     assert tree.findtext("target/permissions/mode") == "0600"
     assert tree.findtext("target/compat") == "1.1"
     assert [found.get("type") for found in tree.iter("format")] == ["qcow2", "raw"]
     assert tree.findtext("backingStore/path") == "/img/<b>&.raw"
-    assert ElementTree.fromstring(storage._volume_xml("dir", made, 0)).find("capacity") is None
-    assert ElementTree.fromstring(storage._volume_xml("logical", made, MIB)).find("allocation") is None
+    assert ElementTree.fromstring(storage.volume_xml("dir", made, 0)).find("capacity") is None
+    assert ElementTree.fromstring(storage.volume_xml("logical", made, MIB)).find("allocation") is None
+    assert tree.find("target/encryption") is None
+
+
+@pytest.mark.parametrize("by", [{"uuid": "6b766d63-746c-4000-8000-0000000000aa"}, {"usage": "/a & b"}])
+def test_an_encrypted_volume_names_its_secret_alone(by: dict[str, str]) -> None:
+    made = volume(encryption=Encryption(format="luks", **by))
+    found = ElementTree.fromstring(storage.volume_xml("dir", made, MIB)).find("target/encryption")
+    assert found is not None
+    assert [(each.tag, each.attrib) for each in found.iter()] == [
+        ("encryption", {"format": "luks"}),
+        ("secret", {"type": "passphrase", **by}),
+    ]
+
+
+def test_without_pools_nothing_is_encrypted(tmp_path: Path) -> None:
+    made = volume(None, path=str(tmp_path / "a.raw"), encryption=Encryption(format="luks", uuid="s"))
+    with pytest.raises(Refused, match="no storage pools"):
+        storage.make(embedded(tmp_path), made, work())
+    assert not (tmp_path / "a.raw").exists()
+
+
+def test_luks_is_tried_again_where_a_busy_host_could_not_be_measured() -> None:
+    class Pool:
+        """Says so a number of times."""
+
+        def __init__(self, times: int) -> None:
+            self.times = times
+
+        def createXML(self, text: str, flags: int) -> None:  # noqa: N802 - libvirt's name
+            self.times -= 1
+            if self.times >= 0:
+                error = libvirt.libvirtError("virStorageVolCreateXML() failed")
+                error.err = (1, 0, f"qemu-img: /a: {storage.UNMEASURED}", 2, "", None, None, 0, 0)
+                raise error
+
+    made = Pool(2)
+    storage._make_in(made, "", work())
+    assert made.times == -1
+    with pytest.raises(libvirt.libvirtError):
+        storage._make_in(Pool(storage.UNMEASURED_TRIES), "", work())
 
 
 @pytest.mark.parametrize(

@@ -190,6 +190,8 @@ class Host(Place):
             self.start_libvirtd()
         connection = libvirt.open(self.outside_uri)
         remove_vms(connection)
+        for secret in connection.listAllSecrets():
+            secret.undefine()
         _only_default(connection.listAllStoragePools(), lambda: connection.storagePoolDefineXML(POOL))
         _only_default(connection.listAllNetworks(), lambda: connection.networkDefineXML(self.network))
         connection.close()

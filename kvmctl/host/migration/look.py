@@ -12,7 +12,7 @@ from xml.etree.ElementTree import tostring
 
 from kvmctl import parallel
 from kvmctl.errors import Refused, TimedOut
-from kvmctl.host import bounded
+from kvmctl.host import bounded, secrets
 from kvmctl.host.domains import find
 from kvmctl.host.migration import blocks, met, reach, sharing
 from kvmctl.host.migration.credentials import credentials
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from kvmctl.host.connection import Host
     from kvmctl.host.library import libvirt
     from kvmctl.parallel import Work
-    from kvmctl.plan.migration.ends import Guest, Sight
+    from kvmctl.plan.migration.ends import Guest, SecretFault, Sight
     from kvmctl.plan.migration.looked import Looked
     from kvmctl.plan.migration.wish import Wish
 
@@ -64,6 +64,7 @@ def gathered(source: Host, target: Host, domain: libvirt.virDomain, wish: Wish, 
         "target": lambda: end(target, vm, there=True),
         "fit": lambda: fit(target, vm),
         "unplaceable": lambda: _unplaceable(target, vm),
+        "secret_faults": lambda: _secret_faults(target, vm, wish),
         "sights": lambda: _sights(source, target, vm, wish, work),
         "devices": lambda: likes_of(source, target, domain, vm),
         "way": way,
@@ -88,7 +89,12 @@ def gathered(source: Host, target: Host, domain: libvirt.virDomain, wish: Wish, 
     refusal, known["way"] = known["way"]
     known["likes"], known["carried"] = known.pop("devices")
     shown = known.pop("server", None)
-    known["target"] = replace(known["target"], unplaceable=known.pop("unplaceable"), credentials=shown)
+    known["target"] = replace(
+        known["target"],
+        unplaceable=known.pop("unplaceable"),
+        secret_faults=known.pop("secret_faults"),
+        credentials=shown,
+    )
     known["source"] = replace(known["source"], credentials=known.pop("client", None))
     return Ends(wish=wish, guest=replace(vm, refusal=refusal), **known)
 
@@ -102,6 +108,19 @@ def _unplaceable(target: Host, vm: Guest) -> str:
     except Refused as problem:
         return problem.message
     return ""
+
+
+def _secret_faults(target: Host, vm: Guest, wish: Wish) -> dict[str, SecretFault]:
+    """Of the secrets of encrypted disks, asked where these disks are at the target."""
+    disks = {disk.encryption: disk.path for disk in vm.disks if disk.encryption and disk.path.startswith("/")}
+    moved = _moved(target, vm, wish) if disks else {}
+    places = {
+        encryption: posixpath.dirname(moved.get(path) or path_there(path, wish.maps))
+        for encryption, path in disks.items()
+        if encryption.secret
+    }
+    files = {encryption: place for encryption, place in places.items() if not f"{place}/".startswith("/dev/")}
+    return secrets.faults(target, files)
 
 
 def _sights(source: Host, target: Host, vm: Guest, wish: Wish, work: Work) -> dict[str, Sight]:

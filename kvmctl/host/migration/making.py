@@ -80,6 +80,8 @@ def make(
         with Undo(name) as undo:
             for volume in wanted:
                 work.check()
+                if volume.encryption:
+                    say(f"making {volume.path} on {target.name} with its secret {volume.encryption.secret}")
                 with place_for(target, posixpath.dirname(volume.path)) as pool:
                     storage.make(target, replace(volume, pool=pool.name()), work)
                 made.append(volume.path)

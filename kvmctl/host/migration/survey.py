@@ -51,9 +51,9 @@ def survey(ends: Ends, looked: Looked, work: Work, say: Callable[[str], None]) -
     """What is copied, and how. Raises Refused where it cannot be."""
     found = []
     pools_there = (pools(ends.target) or {}) if any(disk.pool for disk in ends.vm.disks) else {}
-    for document, disk, still in _wanted(ends, looked, pools_there):
+    for disk, still in _wanted(ends, looked, pools_there):
         work.check()
-        copy = _copy(ends, document, disk, still=still)
+        copy = _copy(ends, disk, still=still)
         top = replace(copy.layers[0], there=_place(ends, disk, pools_there))
         found.append(replace(copy, layers=(top, *copy.layers[1:])))
     same = {}
@@ -81,8 +81,8 @@ def is_copied(disk: Disk, looked: Looked) -> bool:
     return disk.written and looked.disks.get(disk.target) == "separate"
 
 
-def _wanted(ends: Ends, looked: Looked, pools_there: Mapping[str, Pool]) -> Iterator[tuple[Element, Disk, bool]]:
-    """The disks to copy, each with the document that names it, and whether nobody writes to it meanwhile."""
+def _wanted(ends: Ends, looked: Looked, pools_there: Mapping[str, Pool]) -> Iterator[tuple[Disk, bool]]:
+    """The disks to copy, each with whether nobody writes to it meanwhile."""
 
     def missing(disk: Disk) -> bool:
         if disk.is_device or not disk.path.startswith("/"):
@@ -91,14 +91,14 @@ def _wanted(ends: Ends, looked: Looked, pools_there: Mapping[str, Pool]) -> Iter
 
     for disk in ends.vm.disks:
         if is_copied(disk, looked):
-            yield ends.vm.xml, disk, not ends.vm.running
+            yield disk, not ends.vm.running
         elif looked.disks.get(disk.target) == "readonly" and missing(disk):
-            yield ends.vm.xml, disk, True
+            yield disk, True
     if ends.persistent is not None:
         known = {disk.path for disk in ends.vm.disks}
         for disk in disks_of(ends.persistent):
             if disk.path not in known and missing(disk):
-                yield ends.persistent, disk, True
+                yield disk, True
 
 
 def _place(ends: Ends, disk: Disk, pools_there: Mapping[str, Pool]) -> str:
@@ -107,9 +107,8 @@ def _place(ends: Ends, disk: Disk, pools_there: Mapping[str, Pool]) -> str:
     return posixpath.join(pool.path, disk.volume) if pool else path_there(disk.path, ends.maps)
 
 
-def _copy(ends: Ends, document: Element, disk: Disk, *, still: bool) -> Copy:
-    form, encrypted = copies.form(document, disk.target)
-    found = layers.chain(ends.source, disk.path, form, lambda path: path_there(path, ends.maps))
+def _copy(ends: Ends, disk: Disk, *, still: bool) -> Copy:
+    found = layers.chain(ends.source, disk.path, disk.format, lambda path: path_there(path, ends.maps))
     if not found:
         raise Refused(
             "resource-missing",
@@ -126,6 +125,7 @@ def _copy(ends: Ends, document: Element, disk: Disk, *, still: bool) -> Copy:
         size=size,
         still=still,
         complete=not found[-1].backing,
-        encrypted=encrypted,
+        encryption=disk.encryption,
+        encrypted_below=disk.encrypted_below,
         shareable=disk.shareable,
     )

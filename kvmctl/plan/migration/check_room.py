@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from kvmctl.plan.migration.copies import is_whole
 from kvmctl.plan.migration.verdicts import blocker
 from kvmctl.spec.kinds import show_size
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from kvmctl.plan.migration.finding import Finding
 
 MIB = 2**20
+LUKS_HEADER = 2 * MIB
+"""What QEMU puts before the content."""
 
 
 def room(ends: Ends, disks: Sequence[Disk]) -> Iterator[Finding]:
@@ -55,9 +58,17 @@ def _needed(ends: Ends, disk: Disk) -> int:
         seen.add(path)
         same = sight.present and sight.size_here == sight.size_there
         if path == disk.path or not same:
-            total += sight.allocated or 0
+            total += _whole(ends, disk, sight) if path == disk.path else sight.allocated or 0
         rest += sight.backing
     return total
+
+
+def _whole(ends: Ends, disk: Disk, sight: Sight) -> int:
+    """What the volume of a disk comes to."""
+    taken = sight.allocated or 0
+    if ends.guest.running and is_whole(disk.format, disk.encryption):
+        return max(taken, (sight.size_here or 0) + LUKS_HEADER)
+    return taken
 
 
 def _shown(size: int) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from kvmctl.plan.migration import check_room
+from kvmctl.plan.migration.copies import is_whole
 from kvmctl.plan.migration.disk import Disk, name_there
-from kvmctl.plan.migration.verdicts import blocker, ok, unless
+from kvmctl.plan.migration.verdicts import blocker, note, ok, unless, warning
 
 if TYPE_CHECKING:
     from kvmctl.plan.migration.ends import Ends, Sight
@@ -130,6 +131,7 @@ def _disk(ends: Ends, disk: Disk, seen: Sharing) -> Iterator[Finding]:
             yield unless(ends.wish.unsafe, "cache-unsafe", what, hint, subject=disk.target)
     elif copied(ends, disk):
         yield ok("disk-copied", f"{disk.shown} is copied to {target}", subject=disk.target)
+        yield from _encrypted(ends, disk)
     elif seen == "unknown":
         what = f"nothing shows whether {target} sees the same {disk.shown}"
         if sight is not None and sight.how:
@@ -140,6 +142,26 @@ def _disk(ends: Ends, disk: Disk, seen: Sharing) -> Iterator[Finding]:
         yield _separate(ends, disk, sight)
     if not copied(ends, disk):
         yield from _below(ends, disk)
+
+
+def _encrypted(ends: Ends, disk: Disk) -> Iterator[Finding]:
+    """What a copy of an encrypted disk means."""
+    if disk.encryption is None:
+        return
+    here, there = ends.source.name, ends.target.name
+    if not ends.guest.running:
+        what = (
+            f"{disk.shown} goes as it is, encrypted with the passphrase of {here}, which the secret "
+            f"{disk.encryption.secret} of {there} has to hold too"
+        )
+        yield warning("passphrase-kept", what, "a VM that runs has it encrypted anew", subject=disk.target)
+        return
+    if not ends.wish.tls:
+        what = f"the content of {disk.shown} goes to {there} decrypted, and is encrypted anew there"
+        yield warning("disk-plain-text", what, "--tls encrypts it on the way", subject=disk.target)
+    if is_whole(disk.format, disk.encryption):
+        what = f"all of {disk.shown} is sent, and written on {there}: encryption shows no holes"
+        yield note("disk-not-sparse", what, subject=disk.target)
 
 
 def _separate(ends: Ends, disk: Disk, sight: Sight | None) -> Finding:
@@ -224,8 +246,17 @@ def _secrets(ends: Ends) -> Iterator[Finding]:
     known = ends.target.secrets
     if known is None:
         return
-    for secret in ends.xml.iter("secret"):
-        name = secret.get("uuid") or secret.get("usage")
+    target = ends.target.name
+    for name in dict.fromkeys(secret.get("uuid") or secret.get("usage") for secret in ends.xml.iter("secret")):
+        fault = ends.target.secret_faults.get(name or "")
         if name and name not in known:
-            what = f"{ends.target.name} has no secret {name}, which a disk or the TPM needs"
+            what = f"{target} has no secret {name}, which a disk or the TPM needs"
             yield blocker("secret-missing", what, "virsh secret-define and secret-set-value there", subject=name)
+        elif name and fault == "unset":
+            what = f"the secret {name} of {target}, which a disk needs, has no value"
+            hint = f"on {target}: virsh secret-set-value {name} --interactive"
+            yield blocker("secret-unset", what, hint, subject=name)
+        elif name and fault:
+            what = f"the secret {name} of {target}, which a disk needs, is for another use than disks"
+            hint = f"on {target}: define it with usage type='volume', virsh secret-define"
+            yield blocker("secret-other-use", what, hint, subject=name)

@@ -1,8 +1,9 @@
 """What `--copy-disks` makes at the target and how it is filled, decided from facts alone.
 
 A running VM's disks are mirrored by QEMU into empty volumes of the same size and format: the top layer alone where the
-target has the images below, else all layers in one. Files that nobody writes are sent as they are, layer by layer. No
-volume is ever planned where something stands already: making it fails then.
+target has the images below, else all layers in one. What is encrypted is decrypted here and encrypted anew there, with
+the target's own passphrase. Files that nobody writes are sent as they are, layer by layer. No volume is ever planned
+where something stands already: making it fails then.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ from kvmctl.plan.volumes import NewVolume
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+    from kvmctl.plan.volumes import Encryption
+
 MADE = ("qcow2", "raw")
 """Formats that volumes are made in."""
+ENCRYPTED = "luks"
+"""How volumes can be encrypted."""
 FULL = 0.8
 """A guest that writes more than this part of the link to its disks has its writes wait for the target."""
 
@@ -52,7 +57,8 @@ class Copy:
     size: int
     still: bool
     complete: bool = True
-    encrypted: bool = False
+    encryption: Encryption | None = None
+    encrypted_below: bool = False
     shareable: bool = False
 
 
@@ -126,19 +132,14 @@ def room(disks: Sequence[Copy], copies: Copies) -> dict[str, int]:
         for layer in taken:
             place = layer.there if disk.still else disk.layers[0].there
             directory = posixpath.dirname(place)
-            needed[directory] = needed.get(directory, 0) + layer.allocated
+            whole = not disk.still and is_whole(layer.format, disk.encryption)
+            needed[directory] = needed.get(directory, 0) + (layer.length if whole else layer.allocated)
     return needed
 
 
-def form(domain: Element, target: str) -> tuple[str, bool]:
-    """The format of a disk as the definition names it, and whether its content is encrypted."""
-    for disk in domain.iterfind("devices/disk"):
-        named = disk.find("target")
-        if named is not None and named.get("dev") == target:
-            driver = disk.find("driver")
-            encrypted = any(disk.find(place) is not None for place in ("encryption", "source/encryption"))
-            return "raw" if driver is None else driver.get("type", "raw"), encrypted
-    return "raw", False
+def is_whole(form: str, encryption: Encryption | None) -> bool:
+    """Whether a mirror of it fills the target's volume: what was never written reads as noise through encryption."""
+    return form == "raw" and encryption is not None
 
 
 def flatten(domain: Element, targets: Sequence[str]) -> None:
@@ -151,8 +152,15 @@ def flatten(domain: Element, targets: Sequence[str]) -> None:
 
 def _check(disk: Copy) -> None:
     top = disk.layers[0]
-    if disk.encrypted:
-        why, hint = "is encrypted, and cannot be copied while it is in use", "stop the VM, then migrate it"
+    if disk.encryption and (disk.encryption.format != ENCRYPTED or not disk.encryption.secret):
+        why = f"is encrypted as {disk.encryption.format or 'nobody says'}, and volumes are made with LUKS alone"
+        hint = "stop the VM, then migrate it: its file goes as it is"
+    elif disk.encryption and top.there.startswith("/dev/"):
+        why = f"would be {top.there}, and encrypted volumes are made as files alone"
+        hint = "--map it to a file, or stop the VM, then migrate it: its content goes as it is"
+    elif disk.encrypted_below and not disk.encryption:
+        why = "is not encrypted, but an image below it is, and both would become one"
+        hint = "stop the VM, then migrate it: its files go as they are"
     elif disk.shareable:
         why, hint = "is shared with other VMs, which go on writing to it", "put it on storage that both hosts have"
     elif top.format not in MADE:
@@ -167,6 +175,7 @@ def _is_based(disk: Copy, there: Mapping[str, bool]) -> bool:
     below = disk.layers[1:]
     return (
         disk.complete
+        and not disk.encrypted_below
         and all(there.get(layer.there, False) for layer in below)
         and all(layer.there == layer.path for layer in below[1:])
     )
@@ -184,6 +193,7 @@ def _volume(disk: Copy, layers: bool) -> NewVolume:
         pool=None,
         name=top.there.rpartition("/")[2],
         cluster_size=top.cluster if top.format == "qcow2" else 0,
+        encryption=disk.encryption,
     )
 
 

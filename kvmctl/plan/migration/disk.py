@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kvmctl.plan.deletion import paths_in
 from kvmctl.plan.migration import mapping
+from kvmctl.plan.volumes import Encryption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ class Disk:
     target: str
     device: str = "disk"
     type: str = "file"
+    format: str = "raw"
+    """As the definition names it."""
     path: str = ""
     protocol: str = ""
     hosts: tuple[str, ...] = ()
@@ -34,6 +37,9 @@ class Disk:
     backing: tuple[str, ...] = ()
     copying: bool = False
     """A block job works on it."""
+    encryption: Encryption | None = None
+    encrypted_below: bool = False
+    """An image below it is encrypted."""
 
     @property
     def empty(self) -> bool:
@@ -71,6 +77,7 @@ def _disk(disk: Element) -> Disk:
         target="" if target is None else target.get("dev", ""),
         device=device,
         type=disk.get("type", "file"),
+        format="raw" if driver is None else driver.get("type", "raw"),
         path=path,
         protocol=given.get("protocol", ""),
         hosts=() if source is None else tuple(_hosts(source)),
@@ -81,7 +88,19 @@ def _disk(disk: Element) -> Disk:
         cache="" if driver is None else driver.get("cache", ""),
         backing=tuple(_backing(disk)),
         copying=mirror is not None,
+        encryption=_encryption(disk),
+        encrypted_below=disk.find("backingStore//encryption") is not None,
     )
+
+
+def _encryption(disk: Element) -> Encryption | None:
+    for place in ("source/encryption", "encryption"):
+        found = disk.find(place)
+        if found is not None:
+            secret = found.find("secret")
+            given = {} if secret is None else secret.attrib
+            return Encryption(format=found.get("format", ""), uuid=given.get("uuid", ""), usage=given.get("usage", ""))
+    return None
 
 
 def _hosts(source: Element) -> Iterator[str]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from kvmctl.plan.topology import Tenant, Topology
 
 Seen = Literal["shared", "separate", "unknown"]
+SecretFault = Literal["unset", "other-use"]
+"""A secret has no value, or libvirt does not give it out for disks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,8 @@ class End:
     pools: Mapping[str, Pool] | None = None
     secrets: frozenset[str] | None = None
     """By UUID, and by what they are used for."""
+    secret_faults: Mapping[str, SecretFault] = field(default_factory=dict)
+    """Of those that disks need, as far as it can be seen."""
     filters: frozenset[str] | None = None
     security: frozenset[str] = frozenset()
     """The security models that its libvirt works with."""

@@ -57,6 +57,14 @@ def with_devices(text: str, **more: Any) -> Ends:
     return ends(guest(domain(devices=text)), **more)
 
 
+def encrypted(form: str = "raw", *, running: bool = True, target: dict[str, Any] | None = None, **more: Any) -> Ends:
+    """A VM with a disk behind LUKS, and its secret at the target."""
+    secret = "<encryption format='luks'><secret type='passphrase' uuid='s-2'/></encryption>"
+    disk = DISK.replace("qcow2'/>", f"{form}'/>{secret}", 1)
+    vm = guest(domain(disk=disk, running=running), running=running)
+    return ends(vm, target={"secrets": frozenset({"s-2"}), **(target or {})}, **more)
+
+
 def with_top(text: str, **more: Any) -> Ends:
     return ends(guest(domain(top=text)), **more)
 
@@ -408,6 +416,11 @@ SEEDS: dict[str, tuple[str, Ends]] = {
         ),
     ),
     "secret-missing": ("blocker", with_devices(RBD)),
+    "secret-unset": ("blocker", encrypted(target={"secret_faults": {"s-2": "unset"}})),
+    "secret-other-use": ("blocker", encrypted(target={"secret_faults": {"s-2": "other-use"}})),
+    "disk-plain-text": ("warning", encrypted("qcow2", sights={PATH: local()}, wish=COPY)),
+    "disk-not-sparse": ("note", encrypted(sights={PATH: local()}, wish=replace(COPY, tls=True))),
+    "passphrase-kept": ("warning", encrypted(running=False, sights={PATH: local()}, wish=COPY)),
     "room-missing": ("blocker", ends(sights={PATH: local(room=GIB // 4)}, wish=COPY)),
     "disk-exists": ("blocker", ends(sights={PATH: local(present=True)}, wish=COPY)),
     "path-missing: of a copy": ("blocker", ends(sights={PATH: local(directory=False)}, wish=COPY)),
@@ -559,6 +572,18 @@ def test_images_that_are_not_there_need_room_too() -> None:
     below = {"/base/debian.qcow2": local("/base/debian.qcow2", allocated=GIB)}
     found = ends(sights={PATH: local(backing=("/base/debian.qcow2",), room=GIB), **below}, wish=COPY)
     assert cries(found)["room-missing"] == "blocker"
+
+
+def test_all_of_a_raw_encrypted_disk_needs_room() -> None:
+    """Half of it is allocated here; encryption has no holes, and a header. A file that is sent keeps them."""
+    for room, form, running, missing in (
+        (GIB, "raw", True, True),
+        (GIB + 2 * 2**20, "raw", True, False),
+        (GIB // 2, "qcow2", True, False),
+        (GIB // 2, "raw", False, False),
+    ):
+        found = encrypted(form, running=running, sights={PATH: local(room=room)}, wish=COPY)
+        assert ("room-missing" in cries(found)) is missing
 
 
 def test_two_copies_share_the_room() -> None:

@@ -9,6 +9,7 @@ import pytest
 from kvmctl.errors import Refused
 from kvmctl.plan.migration import copies
 from kvmctl.plan.migration.copies import Copy, Layer, decide
+from kvmctl.plan.volumes import Encryption
 from kvmctl.spec.xmltext import parse
 
 MIB = 1 << 20
@@ -31,6 +32,7 @@ def disk(target: str, *layers: Layer, still: bool = False, **more: Any) -> Copy:
     return Copy(target=target, layers=layers or (layer(f"/a/{target}"),), size=8 * MIB, still=still, **more)
 
 
+LUKS = Encryption(format="luks", uuid="6b766d63-746c-4000-8000-0000000000aa")
 BASED = (layer("/a/top", backing="/a/base"), layer("/a/base"))
 
 
@@ -89,7 +91,10 @@ def test_the_first_image_below_may_have_another_name_there() -> None:
 @pytest.mark.parametrize(
     ("refused", "said"),
     [
-        (disk("vda", encrypted=True), "is encrypted"),
+        (disk("vda", encryption=Encryption(format="qcow", uuid="s")), "is encrypted as qcow"),
+        (disk("vda", encryption=Encryption(format="luks")), "is encrypted as luks"),
+        (disk("vda", layer("/dev/vg/x", "raw"), encryption=LUKS), "would be /dev/vg/x"),
+        (disk("vda", *BASED, encrypted_below=True), "an image below it is"),
         (disk("vda", shareable=True), "is shared with other VMs"),
         (disk("vda", layer("/a/x", "vmdk")), "format vmdk"),
         (disk("vda", *BASED, still=True, complete=False), "not all images below /a/top"),
@@ -104,8 +109,28 @@ def test_what_cannot_be_copied(refused: Copy, said: str) -> None:
     assert caught.value.hint
 
 
+def test_what_is_encrypted_is_encrypted_there() -> None:
+    decided = decide([disk("vda", layer("/a/x", "raw"), encryption=LUKS), disk("vdb")], {})
+    assert [made.encryption for made in decided.volumes] == [LUKS, None]
+    assert decided.volumes[0].size == 8 * MIB
+
+
+def test_an_encrypted_image_below_is_never_taken_for_the_same() -> None:
+    """Its top goes with all of it, encrypted as the top is."""
+    decided = decide([disk("vda", *BASED, encryption=LUKS, encrypted_below=True)], {"/a/base": True})
+    assert (decided.layers, decided.flat, decided.volumes[0].encryption) == (False, ("vda",), LUKS)
+
+
+def test_room_for_what_shows_no_holes() -> None:
+    """Of a raw disk behind encryption all is written; of a qcow2 image what is there; of a file that is sent, too."""
+    raw, qcow2 = layer("/a/x", "raw"), layer("/b/x")
+    for encrypted, still, needed in ((raw, False, 3), (qcow2, False, 2), (raw, True, 2)):
+        copied = disk("vda", encrypted, encryption=LUKS, still=still)
+        assert [*copies.room([copied], decide([copied], {})).values()] == [needed * MIB]
+
+
 def test_still_files_are_sent_as_they_are() -> None:
-    still = disk("vda", layer("/a/x", "vmdk", there="/b/y"), still=True, encrypted=True, shareable=True)
+    still = disk("vda", layer("/a/x", "vmdk", there="/b/y"), still=True, encryption=LUKS, shareable=True)
     decided = decide([still], {})
     assert (decided.mirrored, decided.volumes) == ((), ())
     (sent,) = decided.sent
@@ -162,15 +187,6 @@ DOMAIN = """<domain><devices>
 <disk><driver type='qcow2'/><target dev='vda'/><backingStore type='file'><source file='/a/base'/></backingStore></disk>
 <disk><source file='/x'><encryption format='luks'/></source><target dev='vdb'/><backingStore/></disk>
 <disk/></devices></domain>"""
-
-
-def test_formats_come_from_the_definition() -> None:
-    domain = parse(DOMAIN)
-    assert [copies.form(domain, target) for target in ("vda", "vdb", "vdc")] == [
-        ("qcow2", False),
-        ("raw", True),
-        ("raw", False),
-    ]
 
 
 def test_a_disk_that_is_one_now_names_no_image_below() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kvmctl.plan.migration.disk import Disk, disks_of, name_there, path_there
+from kvmctl.plan.volumes import Encryption
 from tests.plan.migration.healthy import domain
 
 TARGET = "<target dev='vda'/>"
@@ -35,6 +36,21 @@ TARGET = "<target dev='vda'/>"
         (
             "<disk type='file'><source file='/a'/><mirror type='file'><source file='/b'/></mirror>{}</disk>",
             Disk(target="vda", path="/a", copying=True),
+        ),
+        (
+            """<disk type='file'><driver type='qcow2'/><source file='/a'><encryption format='luks'>
+            <secret type='passphrase' uuid='s'/></encryption></source>{}</disk>""",
+            Disk(target="vda", path="/a", format="qcow2", encryption=Encryption(format="luks", uuid="s")),
+        ),
+        (
+            """<disk type='file'><source file='/a'/><encryption format='luks'><secret type='passphrase' usage='/a'/>
+            </encryption>{}</disk>""",
+            Disk(target="vda", path="/a", encryption=Encryption(format="luks", usage="/a")),
+        ),
+        (
+            """<disk type='file'><source file='/a'/><backingStore type='file'><source file='/b'>
+            <encryption format='luks'/></source></backingStore>{}</disk>""",
+            Disk(target="vda", path="/a", backing=("/b",), encrypted_below=True),
         ),
     ],
 )
