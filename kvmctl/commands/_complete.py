@@ -125,6 +125,11 @@ def usb_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str)
     return _from_host(ctx, incomplete, _usb_devices)
 
 
+def scsi_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The host's SCSI devices by address, by name, and by WWN or serial number."""
+    return _from_host(ctx, incomplete, _scsi_devices)
+
+
 def _from_host(
     ctx: click.Context, incomplete: str, names: Callable[[Target], list[tuple[str, str]]]
 ) -> list[CompletionItem]:
@@ -204,6 +209,27 @@ def _usb_devices(target: Target) -> list[tuple[str, str]]:
         for device in found.values()
         if not device.is_hub
         for name in (device.port, device.ids)
+    ]
+
+
+def _scsi_devices(target: Target) -> list[tuple[str, str]]:
+    """What they can be called, with what each is. Of this machine without asking libvirt."""
+    from kvmctl.host import machine
+    from kvmctl.host.pci.nodes import described
+    from kvmctl.host.scsi import nodes, sysfs
+
+    if machine.is_here(target):
+        found = sysfs.devices()
+    else:
+        from kvmctl.host.connection import connect
+
+        with connect(target, timeout=LIMIT, readonly=True) as host:
+            found = nodes.devices_of(described(host, nodes.KINDS) or {})
+    return [
+        (name, device.product or device.kind)
+        for device in found.values()
+        for name in (device.address, *device.nodes, *device.paths, device.wwn, device.serial)
+        if name
     ]
 
 
