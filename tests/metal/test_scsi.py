@@ -86,7 +86,7 @@ def opened(metal: Machine, vm: str) -> int:
 def test_a_disk(metal: Machine, plug: Plug, paused: Running, metal_spec: Spec, outside: Kvmctl) -> None:
     metal.run("modprobe sg")
     disk = plug.plug()
-    assert (disk["kind"], disk["serial"], disk["verdict"]) == ("disk", SERIAL, "free")
+    assert (disk["kind"], disk["serial"], disk["verdict"]) == ("disk", f"{SERIAL}-0:0", "free")
     [seen] = [item for item in outside("scsi list -o json").json if item["address"] == disk["address"]]
     assert (seen["block"], seen["size"], seen["verdict"]) == (disk["block"], SIZE, "needed")
     # While the host uses it.

@@ -40,6 +40,8 @@ def scalar(kind: Kind) -> st.SearchStrategy[Any]:
         return st.ip_addresses().map(str) | st.sampled_from(("localhost", "host-1.example"))
     if kind.what.startswith("an NVMe device"):
         return st.sampled_from(("0000:3b:00.0", "serial:SN-1", "nvme"))
+    if kind.what == "a serial number":
+        return st.sampled_from(("SN-1", "SN-2-0:1", "S 3"))
     if kind.what.startswith(("a SCSI device", "a path below /dev")):
         return st.sampled_from(("/dev/sdb", "/dev/disk/by-id/scsi-1", "/dev/st0"))
     if kind.what.startswith("an address, or vf_of"):

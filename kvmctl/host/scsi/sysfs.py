@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kvmctl.host.machine import ROOT, number_of, text_of
-from kvmctl.host.pci.sysfs import UNIT, entries
+from kvmctl.host.pci.sysfs import UNIT, entries, port, real
 from kvmctl.plan.scsi.facts import KINDS, Device
 from kvmctl.spec.model.scsi import NODE, wwn_of
 
@@ -47,7 +47,7 @@ def _device(system: Path, place: Path, links: dict[str, list[str]], *, own: bool
         kind=KINDS.get(number_of(place / "type") or 0, "other"),
         vendor=text_of(place / "vendor") or "",
         model=text_of(place / "model") or "",
-        serial=_serial(place),
+        serial=_serial(place) or _of_stick(place),
         wwn=_wwn(text_of(place / "wwid") or ""),
         block=block,
         size=None if sectors is None else sectors * SECTOR,
@@ -66,6 +66,16 @@ def _serial(place: Path) -> str:
         return ""
     text = said[HEAD : HEAD + int.from_bytes(said[2:HEAD], "big")].decode("ascii", "replace").strip(" \0")
     return text if text.isprintable() and text.isascii() else ""
+
+
+def _of_stick(place: Path) -> str:
+    """The serial number of the USB device that it hangs on, with target and LUN, as udev writes it: SN-1-0:0. Linux
+    does not ask disks behind USB for one of their own, since some hang then.
+    """
+    there = real(place)
+    home = next((above for above in there.parents if above.name == port(place)), None)
+    serial = text_of(home / "serial") if home is not None else None
+    return f"{serial}-{':'.join(place.name.split(':')[2:])}" if serial else ""
 
 
 def _wwn(text: str) -> str:

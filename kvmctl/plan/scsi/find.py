@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -13,11 +14,15 @@ if TYPE_CHECKING:
     from kvmctl.plan.scsi.facts import Device, Inventory
     from kvmctl.spec.model.scsi import Identity, Scsi
 
+LUN = re.compile(r"-[0-9]+:[0-9]+$")
+"""What the serial number of a disk behind USB ends with."""
+
 
 def means(entry: Scsi, device: Device) -> bool:
-    """Whether what is said fits the device. A WWN is often written without the 0x."""
+    """Whether what is said fits the device. A WWN is often written without the 0x, a serial number without the LUN."""
     if entry.serial:
-        return entry.serial == device.serial or f"0x{entry.serial.lower()}" == device.wwn
+        names = (device.serial, LUN.sub("", device.serial))
+        return entry.serial in names or f"0x{entry.serial.lower()}" == device.wwn
     if entry.path:
         return entry.path in device.paths
     return entry.wwn == device.wwn if entry.wwn else bool(entry.address) and entry.address == device.address

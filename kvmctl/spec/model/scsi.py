@@ -62,7 +62,8 @@ WWN = Kind(
     schema={"type": "string", "pattern": f"^({WWNS})$"},
     parse=wwn_of,
 )
-SERIALS = r"[A-Za-z0-9_]([A-Za-z0-9_.+ -]{0,78}[A-Za-z0-9_.+-])?"
+SERIALS = r"[A-Za-z0-9_]([A-Za-z0-9_.+ -]{0,78}[A-Za-z0-9_.+-])?(-[0-9]{1,5}:[0-9]{1,19})?"
+"""Of a disk behind USB, target and LUN are a part of it."""
 SERIAL = pattern("a serial number", SERIALS, "S4EVNX0R")
 PATHS = r"/dev(/[A-Za-z0-9_][A-Za-z0-9_.:,@#+=~%\\-]*)+"
 DEVICE = pattern("a path below /dev", PATHS, "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4")

@@ -57,6 +57,18 @@ def test_devices_that_tell_little(tree: Tree) -> None:
     assert found["4:0:2:0"].kind == "other"
 
 
+def test_a_stick_has_the_serial_number_of_its_plug(tree: Tree) -> None:
+    tree.file(tree.usb("1-1", HBA, number=2) / "serial", "SN-7\n")
+    tree.scsi("6:0:0:1", "1-1")
+    tree.usb("1-2", HBA, number=3)
+    tree.scsi("7:0:0:0", "1-2")
+    assert [each.serial for each in sysfs.devices(tree.root).values()] == ["SN-7-0:1", ""]
+    # udev, which libvirt asks, says it with target and LUN as well.
+    text = unit("6:0:0:1", "disk", disk("sdb", "scsi_6_0_0_1", "ACME_Fast_Disk_SN-7-0:1", bus="usb"))
+    elements = {each.findtext("name") or "": each for each in ElementTree.fromstring(f"<all>{text}</all>")}
+    assert nodes.devices_of(elements)["6:0:0:1"].serial == "SN-7-0:1"
+
+
 def test_what_the_host_needs(tree: Tree) -> None:
     for number, name in enumerate(("sda", "sdb", "sdc")):
         tree.scsi(f"2:0:{number}:0", HBA, node=f"sg{number}")

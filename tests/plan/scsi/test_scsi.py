@@ -36,6 +36,14 @@ def test_every_way_to_name_one(word: str) -> None:
     assert find_present(HOST, selector(word)) == DISK
 
 
+def test_a_stick_by_its_serial_number() -> None:
+    slots = units(*(disk(f"6:0:0:{lun}", serial=f"SN-7-0:{lun}") for lun in (0, 1)))
+    assert find_present(slots, selector("SN-7-0:1")).address == "6:0:0:1"
+    with pytest.raises(Refused, match="has 2 SCSI devices"):
+        find_present(slots, selector("SN-7"))
+    assert find_present(units(slots.devices["6:0:0:0"]), selector("SN-7")).address == "6:0:0:0"
+
+
 def test_a_tape_by_its_names() -> None:
     for word in ("st0", "nst0", "/dev/sg4", "T 1"):
         assert find_present(HOST, selector(word)) == TAPE
