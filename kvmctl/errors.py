@@ -85,7 +85,7 @@ class NotFound(KvmctlError):
         "host-not-found": "The configuration has no host of that name.",
         "network-not-found": "The host has no network of that name.",
         "pool-not-found": "The host has no storage pool of that name.",
-        "device-not-found": "The host has no PCI or USB device that is called so, or no mdev of that type or UUID.",
+        "device-not-found": "The host has no PCI, USB or SCSI device that is called so, or no such mdev.",
         "node-not-found": "The host has no NUMA node of that number.",
         "no-console": "The VM has no serial console to connect to.",
     }

@@ -20,6 +20,7 @@ from kvmctl.commands.host import REGISTRY as HOST_REGISTRY
 from kvmctl.commands.pci import REGISTRY as PCI_REGISTRY
 from kvmctl.commands.pci.mdev import REGISTRY as MDEV_REGISTRY
 from kvmctl.commands.pin import REGISTRY as PIN_REGISTRY
+from kvmctl.commands.scsi import REGISTRY as SCSI_REGISTRY
 from kvmctl.commands.usb import REGISTRY as USB_REGISTRY
 from kvmctl.lazy import LazyGroup
 from kvmctl.reflect import exit_sentences, generated, help_of, summary
@@ -32,6 +33,7 @@ GROUPS = {
     "pci": PCI_REGISTRY,
     "pci mdev": MDEV_REGISTRY,
     "pin": PIN_REGISTRY,
+    "scsi": SCSI_REGISTRY,
     "usb": USB_REGISTRY,
 }
 PAGES = sorted(name for name in GENERATED if name.startswith("man/"))

@@ -22,6 +22,7 @@ REGISTRY: dict[str, tuple[str, str]] = {
     "pin": ("kvmctl.commands.pin:pin", "Where VMs run: vCPUs, helper threads and memory on the host's CPUs and nodes."),
     "pci": ("kvmctl.commands.pci:pci", "PCI devices of a host, and VMs that have them."),
     "usb": ("kvmctl.commands.usb:usb", "USB devices of a host, and VMs that have them."),
+    "scsi": ("kvmctl.commands.scsi:scsi", "SCSI devices of a host, and VMs that have them."),
     "migrate": ("kvmctl.commands.migrate:migrate", "Move VMs to another host."),
     "drain": ("kvmctl.commands.drain:drain", "Move every VM of a host to others, and back."),
     "host": ("kvmctl.commands.host:host", "Hosts: list, show, topology, hugepages, check."),
@@ -32,6 +33,6 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Run": ("start", "stop", "restart", "reset", "pause", "resume", "autostart", "wait"),
     "Look": ("list", "show", "console"),
     "CPU": ("pin",),
-    "Devices": ("pci", "usb"),
+    "Devices": ("pci", "usb", "scsi"),
     "Hosts": ("migrate", "drain", "host"),
 }

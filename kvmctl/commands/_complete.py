@@ -6,7 +6,7 @@ host is not opened for them: another command may hold it, and its directory has 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from click.shell_completion import CompletionItem
 
@@ -125,6 +125,11 @@ def usb_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str)
     return _from_host(ctx, incomplete, _usb_devices)
 
 
+def scsi_devices(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The host's SCSI devices by address, by name, and by WWN or serial number."""
+    return _from_host(ctx, incomplete, _scsi_devices)
+
+
 def _from_host(
     ctx: click.Context, incomplete: str, names: Callable[[Target], list[tuple[str, str]]]
 ) -> list[CompletionItem]:
@@ -187,24 +192,40 @@ def _devices(target: Target, *, mdevs: bool = False) -> list[tuple[str, str]]:
 
 
 def _usb_devices(target: Target) -> list[tuple[str, str]]:
-    """What they can be called, with what each is; hubs are no choice. Of this machine without asking libvirt."""
-    from kvmctl.host import machine
-    from kvmctl.host.pci.nodes import described
+    """What they can be called, with what each is; hubs are no choice."""
     from kvmctl.host.usb import nodes, sysfs
 
-    if machine.is_here(target):
-        found = sysfs.devices()
-    else:
-        from kvmctl.host.connection import connect
-
-        with connect(target, timeout=LIMIT, readonly=True) as host:
-            found = nodes.devices_of(described(host, nodes.KINDS) or {})
     return [
         (name, device.product_name or device.ids)
-        for device in found.values()
+        for device in _seen(target, nodes, sysfs)
         if not device.is_hub
         for name in (device.port, device.ids)
     ]
+
+
+def _scsi_devices(target: Target) -> list[tuple[str, str]]:
+    """What they can be called, with what each is."""
+    from kvmctl.host.scsi import nodes, sysfs
+
+    return [
+        (name, device.product or device.kind)
+        for device in _seen(target, nodes, sysfs)
+        for name in (device.address, *device.nodes, *device.paths, device.wwn, device.serial)
+        if name
+    ]
+
+
+def _seen(target: Target, nodes: Any, sysfs: Any) -> Collection[Any]:
+    """The devices of a bus that these two modules see; of this machine without asking libvirt."""
+    from kvmctl.host import machine
+
+    if machine.is_here(target):
+        return sysfs.devices().values()  # type: ignore[no-any-return]
+    from kvmctl.host.connection import connect
+    from kvmctl.host.pci.nodes import described
+
+    with connect(target, timeout=LIMIT, readonly=True) as host:
+        return nodes.devices_of(described(host, nodes.KINDS) or {}).values()  # type: ignore[no-any-return]
 
 
 def _vms(target: Target) -> list[tuple[str, str]]:

@@ -2,10 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from kvmctl.commands._options import read
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from click.shell_completion import CompletionItem
+
+    Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def device_arguments(
+    bus: Literal["usb", "scsi"], complete: Complete
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """DEVICE…, one or many; the function gets words, `devices`, of which each says which device of that bus."""
+
+    def words(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
+        if not value:
+            return ()
+        if bus == "usb":
+            from kvmctl.spec.model.usb import WHICH
+        else:
+            from kvmctl.spec.model.scsi import WHICH
+        return tuple(read("DEVICE", WHICH.parse, text) or "" for text in value)
+
+    return click.argument(
+        "devices", nargs=-1, required=True, metavar="DEVICE…", callback=words, shell_complete=complete
+    )
 
 
 def users(users: Sequence[dict[str, Any]]) -> str:

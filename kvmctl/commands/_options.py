@@ -36,9 +36,9 @@ def force_option() -> Decorator:
     return click.option("--force", is_flag=True, help="Pull the plug of a VM that has not stopped in time.")
 
 
-def force_device_option(bus: Literal["pci", "usb", "any"] = "any") -> Decorator:
+def force_device_option(bus: Literal["pci", "usb", "scsi", "any"] = "any") -> Decorator:
     """--force-host-device of all that gives devices of a bus, or of any, to VMs; the function gets PCI addresses in
-    full, USB ports and paths of disks, `forced`.
+    full, USB ports, SCSI addresses and paths of disks, `forced`.
     """
 
     def names(ctx: click.Context, parameter: click.Parameter, value: Sequence[str]) -> tuple[str, ...]:
@@ -46,21 +46,24 @@ def force_device_option(bus: Literal["pci", "usb", "any"] = "any") -> Decorator:
 
     def parse(text: str) -> str:
         from kvmctl.spec.model.pci import in_full
+        from kvmctl.spec.model.scsi import SCSI_ADDRESS, is_address
         from kvmctl.spec.model.usb import PORT, is_port
 
-        if bus == "any" and text.startswith("/dev/"):
+        if bus in ("scsi", "any") and text.startswith("/dev/"):
             return text
+        if bus == "scsi" or (bus == "any" and is_address(text)):
+            return str(SCSI_ADDRESS.parse(text))
         is_usb = is_port(text) if bus == "any" else bus == "usb"
         return str(PORT.parse(text)) if is_usb else in_full(text)
 
+    disk = ", or disk by its path," if bus in ("scsi", "any") else ""
     return click.option(
         "--force-host-device",
         "forced",
         multiple=True,
-        metavar={"pci": "ADDRESS", "usb": "PORT", "any": "ADDRESS|PORT|DISK"}[bus],
+        metavar={"pci": "ADDRESS", "usb": "PORT", "scsi": "ADDRESS|DISK", "any": "ADDRESS|PORT|DISK"}[bus],
         callback=names,
-        help=f"Take this very device{', or disk by its path,' if bus == 'any' else ''} from the host, even if the host "
-        "needs it.",
+        help=f"Take this very device{disk} from the host, even if the host needs it.",
     )
 
 

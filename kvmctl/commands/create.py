@@ -53,7 +53,7 @@ def create(
     swapped to, a member of RAID, LVM, encryption or multipath, one that something else has for itself, or of which a
     partition is so used, is refused; with --start also one that another running VM writes to, unless both say
     shareable. A logical volume may be on whatever the host uses. --force-host-device and the path of that very disk
-    give it away all the same, though not to two VMs. The same goes for SCSI devices in raw_xml.
+    give it away all the same, though not to two VMs. The same goes for SCSI devices, also in raw_xml.
 
     With --dry-run the domain XML is printed. With -o json it prints an object per VM with the fields name, uuid, state,
     host and disks (each with name, path, format, created), and for a dry run xml and dry_run.

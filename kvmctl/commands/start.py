@@ -29,7 +29,8 @@ def start(app: App, vms: list[str], paused: bool, forced: tuple[str, ...]) -> No
     Of a VM that has devices of the host, the devices are looked at first: one that another VM runs with, that is gone
     or not the one the VM was made with, or that the host needs is refused before anything is touched, with every
     reason at once. So is a disk of this host that the host itself uses, or that another running VM writes to, unless
-    both VMs say shareable.
+    both VMs say shareable. SCSI devices are found again by WWN or serial number, and the definition then says at which
+    address.
 
     Virtual functions among its networks get the trust and the spoof check that the VM is to have, never those of a VM
     before it; if it does not start, they get back what they had. That takes root on the host itself: from elsewhere, a

@@ -24,6 +24,7 @@ from kvmctl.plan.blocks import Given, check
 from kvmctl.plan.pci.guard import refusal
 from kvmctl.plan.pci.system import System
 from kvmctl.spec.model.disk import block_sources
+from kvmctl.spec.model.scsi import given
 from kvmctl.spec.xmltext import parse
 
 if TYPE_CHECKING:
@@ -62,10 +63,23 @@ def _given(definition: Element) -> Iterator[Given]:
         name = _name(path)
         if name:
             yield Given(
-                path=path if path.startswith("/") else f"/dev/{name}",
+                path=path,
                 name=name,
                 readonly=element.get("device") == "cdrom" or element.find("readonly") is not None,
                 shareable=element.find("shareable") is not None,
+            )
+
+
+def _units(definition: Element) -> Iterator[Given]:
+    """The disks that it drives itself, as SCSI devices. Whether it may have them is judged by `host/scsi/`."""
+    for _, entry in given(definition):
+        there = entries(ROOT / "sys/class/scsi_device" / (entry.address or "") / "device/block")
+        for place in there[:1]:
+            yield Given(
+                path=f"/dev/{place.name}",
+                name=place.name,
+                readonly=bool(entry.readonly),
+                shareable=bool(entry.shareable),
             )
 
 
@@ -76,15 +90,12 @@ def _others(host: Host, uuid: str) -> dict[str, list[Given]]:
         domains = host.conn.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         for xml in map(parse, filter(None, many.ask(domains, definition_of))):
             if xml.findtext("uuid") != uuid:
-                found[xml.findtext("name") or ""] += _given(xml)
+                found[xml.findtext("name") or ""] += (*_given(xml), *_units(xml))
     return found
 
 
 def _name(path: str) -> str:
-    """The kernel's name of the block device that a path or the address of a SCSI device leads to; empty if none."""
-    if not path.startswith("/"):
-        there = entries(ROOT / "sys/class/scsi_device" / path / "device/block")
-        return there[0].name if there else ""
+    """The kernel's name of the block device that a path leads to; empty if none."""
     place = ROOT / path.lstrip("/")
     try:
         status = place.stat()

@@ -15,6 +15,7 @@ from kvmctl.host.library import libvirt
 from kvmctl.host.undoing import Undo
 from kvmctl.plan.placement.pins import pins_of
 from kvmctl.spec.metadata import CREATING, VM
+from kvmctl.spec.model import scsi
 from kvmctl.spec.model.disk import block_sources
 from kvmctl.spec.model.pci import has_assigned
 from kvmctl.spec.model.trust import functions_of
@@ -48,7 +49,8 @@ def start(
 
     Raises Conflict for CPUs that a running VM has alone; only of a VM that is pinned the others are looked at. One that
     ran until now (`again`) may stay where it was. Devices of the host are looked at of a VM that has some; `forced` are
-    those that it may take from the host. Its virtual functions are set first, and back if it does not start.
+    those that it may take from the host. What SCSI devices it has is found again, and its definition says where, since
+    hosts count them anew. Its virtual functions are set first, and back if it does not start.
     """
     name = domain.name()
     with translated(vm=name, doing="look at it"):
@@ -66,6 +68,11 @@ def start(
         from kvmctl.host.usb.assigning import look as look_at_usb
 
         look_at_usb(host, definition, forced=forced)
+    units = None
+    if any(scsi.given(definition)) and not domain.isActive():
+        from kvmctl.host.scsi.assigning import look as look_at_scsi
+
+        units = look_at_scsi(host, definition, forced=forced)
     if any(block_sources(definition)) and not domain.isActive():
         from kvmctl.host.blocks import look as look_at_blocks
 
@@ -74,6 +81,10 @@ def start(
         from kvmctl.host.placing import check_alone
 
         check_alone(host, domain.UUIDString(), running=True)
+    if units is not None and units.moved:
+        from kvmctl.host.scsi.assigning import move
+
+        move(domain, units)
     with Undo(name) as undo, translated(vm=name, doing="start it"):
         if changes:
             from kvmctl.host.pci.trusting import entrust

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.spec.metadata import CREATING, VM
+from kvmctl.spec.model.scsi import Address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,6 +194,8 @@ def _hostdev(device: Element) -> Values:
     where: str | None = None
     if address is not None and kind == "pci":
         where = pci_address(address)
+    elif kind == "scsi":
+        where = Address().get(device)
     elif address is not None:
         where = address.get("uuid") or ":".join(filter(None, (address.get("bus"), address.get("device"))))
     elif device.find("source/vendor") is not None:

@@ -14,6 +14,7 @@ from kvmctl.host.baseline import baseline, hosts_of_spec
 from kvmctl.host.pci.assigning import settle
 from kvmctl.host.placing import propose
 from kvmctl.host.rights import rights
+from kvmctl.host.scsi.assigning import settle as settle_scsi
 from kvmctl.host.tenants import tenants
 from kvmctl.host.topology import topology
 from kvmctl.host.usb import assigning as usb
@@ -22,6 +23,7 @@ from kvmctl.plan.pci.guest_node import settled
 from kvmctl.plan.placement.request import concerns_place, wants_place
 from kvmctl.plan.possible import check_possible, overcommitted
 from kvmctl.spec.declare import write
+from kvmctl.spec.model import scsi
 from kvmctl.spec.model.vcpus import Baseline
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.xmltext import parse_raw
@@ -60,15 +62,25 @@ def decide(
     told: tuple[str, ...] = ()
     if vm.usb:
         vm, told = usb.settle(host, vm, forced=forced, start=start)
+    raw = parse_raw(vm.raw_xml) if vm.raw_xml else None
+    kept: tuple[Identity, ...] = ()
+    if vm.scsi or (raw is not None and any(scsi.given(raw))):
+        units = settle_scsi(host, vm, raw, forced=forced, start=start)
+        vm, kept, told = units.vm, units.devices, (*told, *units.sentences)
     if not has_devices(vm):
         decided = _decide(host, vm, work, facts)
-        return replace(decided, sentences=(*told, *decided.sentences))
+        return replace(decided, sentences=(*told, *decided.sentences), devices=kept)
     found = settle(host, vm, forced=forced, start=start)
     decided = _decide(host, found.vm, work, facts)
     vm, apart = settled(decided.vm, found.homes)
     sentences = (*told, *found.sentences, *decided.sentences, *apart)
     return replace(
-        decided, vm=vm, sentences=sentences, devices=found.identities, mdevs=found.mdevs, picked=found.picked
+        decided,
+        vm=vm,
+        sentences=sentences,
+        devices=(*found.identities, *kept),
+        mdevs=found.mdevs,
+        picked=found.picked,
     )
 
 

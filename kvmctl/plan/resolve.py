@@ -12,7 +12,7 @@ from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from kvmctl.errors import NotFound, Refused
-from kvmctl.plan.pci.addressed import addressed, of_address, portless, with_model
+from kvmctl.plan.pci.addressed import of_address, told_in_full, with_model
 from kvmctl.plan.pci.guest import lay_out
 from kvmctl.plan.pci.guest_node import left_out
 from kvmctl.plan.tuning import decided, in_full, useless_quota
@@ -90,8 +90,7 @@ def resolve(vm: Vm, facts: HostFacts) -> Resolved:
     if vm.firmware and vm.firmware.secure_boot and vm.firmware.enrolled_keys is None:
         vm = replace(vm, firmware=replace(vm.firmware, enrolled_keys=True))
     _check_networks(vm, facts)
-    vm = replace(vm, networks=tuple(map(with_model, vm.networks)), pci=tuple(map(addressed, vm.pci)))
-    vm = replace(vm, usb=tuple(map(portless, vm.usb)))
+    vm = told_in_full(replace(vm, networks=tuple(map(with_model, vm.networks))))
     vm, volumes = _disks(vm, facts)
     if quota := useless_quota(vm):
         notes.append(quota)
@@ -212,7 +211,8 @@ def _disks(vm: Vm, facts: HostFacts) -> tuple[Vm, tuple[NewVolume, ...]]:
         bus = drive.bus or ("sata" if "q35" in (vm.machine or "") else "ide" if vm.arch in X86 else "scsi")
         drives.append(replace(drive, bus=bus, name=drive.name or _free_name(bus, taken)))
     controllers = vm.controllers
-    if not controllers and "scsi" in {*(disk.bus for disk in disks), *(drive.bus for drive in drives)}:
+    on_bus = "scsi" in {*(disk.bus for disk in disks), *(drive.bus for drive in drives)}
+    if not controllers and (on_bus or vm.scsi):
         controllers = (Controller(model="virtio-scsi", index=0),)
     return replace(vm, disks=tuple(disks), cdrom=tuple(drives), controllers=controllers), tuple(volumes)
 

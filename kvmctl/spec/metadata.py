@@ -6,14 +6,14 @@
   <kvmctl:creating host="…" pid="…" since="…">      only while `create` makes the disks
     <kvmctl:disk path="…" pool="…"/>
   </kvmctl:creating>
-  <kvmctl:device address="…" product="…" serial="…"/>  what a device of the host was when the VM got it
+  <kvmctl:device address="…" product="…" serial="…" wwn="…"/>  what a device of the host was when the VM got it
   <kvmctl:spec>…</kvmctl:spec>                       the spec as it was last applied, as YAML
 </kvmctl:vm>
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import deepcopy
 from xml.etree.ElementTree import Element, SubElement, tostring
 
@@ -44,6 +44,15 @@ def note_devices(vm: Element, devices: Iterable[Mapping[str, str]]) -> None:
         for old in [node for node in vm.findall(DEVICE) if node.get("address") == device["address"]]:
             vm.remove(old)
         SubElement(vm, DEVICE, dict(device))
+
+
+def keep_devices(domain: Element, devices: Iterable[Mapping[str, str]], *, gone: Collection[str] = ()) -> None:
+    """The same in a domain that is there already; what is kept of addresses that are `gone` goes."""
+    vm = require(domain, ("metadata", VM))
+    for old in [node for node in vm.findall(DEVICE) if node.get("address") in gone]:
+        vm.remove(old)
+    note_devices(vm, devices)
+    prune(domain, ("metadata", VM))
 
 
 def noted_devices(domain: Element) -> list[Mapping[str, str]]:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
 
 import libvirt
 import pytest
+
+from tests.commands.plugs import CONFIG, LIVE, NoPort, Plugs
 
 HOST = "test:///default"
 XML = "<domain type='test'><name>{name}</name><memory>1024</memory><os><type>hvm</type></os>{more}</domain>"
@@ -56,3 +60,33 @@ def vms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Vms]:
     made = Vms()
     yield made
     made.close()
+
+
+@pytest.fixture
+def plugs(monkeypatch: pytest.MonkeyPatch) -> Plugs:
+    made = Plugs()
+    described = libvirt.virDomain.XMLDesc
+
+    def key(vm: Any, flag: int) -> tuple[str, int]:
+        return vm.UUIDString(), flag
+
+    def attach(vm: Any, text: str, flag: int) -> None:
+        made.calls += 1
+        if made.calls == made.fails:
+            raise NoPort("attachDeviceFlags() failed")
+        made.held.setdefault(key(vm, flag), []).append(text)
+
+    def detach(vm: Any, text: str, flag: int) -> None:
+        made.held[key(vm, flag)].remove(text)
+
+    def describe(vm: Any, flags: int = 0) -> str:
+        document = ElementTree.fromstring(described(vm, flags))
+        devices = document.find("devices")
+        assert devices is not None
+        running = vm.ID() >= 0 and not flags & libvirt.VIR_DOMAIN_XML_INACTIVE
+        devices.extend(map(ElementTree.fromstring, made.held.get(key(vm, LIVE if running else CONFIG), [])))
+        return ElementTree.tostring(document, encoding="unicode")
+
+    for name, function in (("attachDeviceFlags", attach), ("detachDeviceFlags", detach), ("XMLDesc", describe)):
+        monkeypatch.setattr(libvirt.virDomain, name, function)
+    return made

@@ -93,20 +93,17 @@ def test_raw_xml_hides_nothing(run: InProcess, vms: Vms, tree: Tree, spec: Spec)
         assert refused(run, ["create", spec(f'raw_xml: "{xml}"')])[0][0] == "host-needs-device"
 
 
-def test_a_scsi_device_is_a_disk_too(run: InProcess, vms: Vms, tree: Tree) -> None:
-    tree.file("sys/class/scsi_device/2:0:1:4/device/block/sda/dev")
+def test_a_scsi_device_of_another_vm_is_a_disk_too(run: InProcess, vms: Vms, tree: Tree) -> None:
     tree.file("sys/class/scsi_device/2:0:2:0/device/block/nvme0n1/dev")
-    tree.file("sys/class/scsi_device/2:0:3:0/device/type")
-    for target, unit, needed in ((1, 4, True), (2, 0, False), (3, 0, False), (4, 0, False)):
-        address = f"<address bus='0' target='{target}' unit='{unit}'/>"
-        source = f"<source><adapter name='scsi_host2'/>{address}</source>"
-        vms.define("web1", more=f"<devices><hostdev mode='subsystem' type='scsi'>{source}</hostdev></devices>")
-        if needed:
-            [(code, message)] = refused(run, ["start", "web1"])
-            assert (code, message.split(":")[0]) == ("host-needs-device", "the host needs /dev/sda")
-        else:
-            assert "device-refused" not in run("start web1 -o json", exit=None).stdout
-        run("delete web1 --force", exit=None)
+    address = "<adapter name='scsi_host2'/><address bus='0' target='2' unit='0'/>"
+    vms.define(
+        "web2",
+        running=True,
+        more=f"<devices><hostdev mode='subsystem' type='scsi'><source>{address}</source></hostdev></devices>",
+    )
+    vms.define("web1", more=disk(BY_ID))
+    [(code, message)] = refused(run, ["start", "web1"])
+    assert (code, "web2 runs with /dev/nvme0n1" in message or "web2 runs with it" in message) == ("device-in-use", True)
 
 
 def test_start_looks_again(run: InProcess, vms: Vms, tree: Tree) -> None:

@@ -1,46 +1,32 @@
 """`kvmctl usb list`, `attach` and `detach` on a host of libvirt's test driver that has USB devices.
 
-That driver cannot give devices to VMs: a stand-in does that to its domains. Real ones are given in tests/metal.
+Real ones are given in tests/metal.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
-import libvirt
 import pytest
 
 from kvmctl.app import App
 from kvmctl.cli import root
 from kvmctl.completion import answer
+from tests.commands.plugs import CONFIG, LIVE, SYSTEM, Plugs, domain
 from tests.conftest import InProcess
 
 BASE = "/sys/devices/pci0000:00/0000:00:14.0/usb1"
-LIVE, CONFIG = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
 PORTS = {
     "1-1": (7, "046d", "c52b", "Receiver"),
     "1-2": (8, "0781", "5567", "Stick"),
     "1-3": (9, "0403", "6001", "Serial"),
     "1-4": (10, "0403", "6001", "Serial"),
 }
-SYSTEM = """<device><name>computer</name><capability type='system'><hardware><vendor>L</vendor><version>1</version>
-<serial>1</serial><uuid>11111111-2222-3333-4444-555555555555</uuid></hardware><firmware><vendor>L</vendor>
-<version>1</version><release_date>1</release_date></firmware></capability></device>"""
 DISK = f"""<device><name>block_sdb</name><path>{BASE}/1-2/1-2:1.0/host6/target6:0:0/6:0:0:0/block/sdb</path>
 <parent>computer</parent><capability type='storage'><block>/dev/sdb</block><bus>usb</bus><drive_type>disk</drive_type>
 <size>1024</size></capability></device>"""
 HELD = """<devices><hostdev mode='subsystem' type='usb' managed='yes'><source>
 <vendor id='0x0403'/><product id='0x6001'/><address bus='1' device='10'/></source></hostdev></devices>"""
-
-
-def domain(number: int, more: str = "") -> str:
-    return (
-        f"<domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'><name>web{number}</name>"
-        f"<uuid>00000000-0000-0000-0000-00000000000{number}</uuid><memory>1024</memory><os><type>hvm</type></os>{more}"
-        "</domain>"
-    )
 
 
 def stick(port: str, number: int, vendor: str, product: str, name: str) -> str:
@@ -59,58 +45,6 @@ def host(tmp_path: Path) -> str:
     path = tmp_path / "host.xml"
     path.write_text(f"<node>{vms}{SYSTEM}{stick('usb1', 1, '1d6b', '0002', 'hub')}{sticks}{DISK}</node>")
     return f"test://{path}"
-
-
-class Plugs:
-    """What VMs were given, by UUID and configuration. `fails` says for which call in a row there is no port left."""
-
-    def __init__(self) -> None:
-        self.held: dict[tuple[str, int], list[str]] = {}
-        self.calls = 0
-        self.fails = 0
-
-    def of(self, number: int, flag: int) -> list[dict[str, str]]:
-        found = self.held.get((f"00000000-0000-0000-0000-00000000000{number}", flag), [])
-        return [
-            {node.tag: node.get("id") or f"{node.get('bus')}:{node.get('device')}" for node in source}
-            for source in (ElementTree.fromstring(text).find("source") for text in found)
-            if source is not None
-        ]
-
-
-class NoPort(libvirt.libvirtError):  # type: ignore[misc]
-    def get_error_message(self) -> str:
-        return "internal error: No free USB ports"
-
-
-@pytest.fixture
-def plugs(monkeypatch: pytest.MonkeyPatch) -> Plugs:
-    made = Plugs()
-    described = libvirt.virDomain.XMLDesc
-
-    def key(vm: Any, flag: int) -> tuple[str, int]:
-        return vm.UUIDString(), flag
-
-    def attach(vm: Any, text: str, flag: int) -> None:
-        made.calls += 1
-        if made.calls == made.fails:
-            raise NoPort("attachDeviceFlags() failed")
-        made.held.setdefault(key(vm, flag), []).append(text)
-
-    def detach(vm: Any, text: str, flag: int) -> None:
-        made.held[key(vm, flag)].remove(text)
-
-    def describe(vm: Any, flags: int = 0) -> str:
-        document = ElementTree.fromstring(described(vm, flags))
-        devices = document.find("devices")
-        assert devices is not None
-        running = vm.ID() >= 0 and not flags & libvirt.VIR_DOMAIN_XML_INACTIVE
-        devices.extend(map(ElementTree.fromstring, made.held.get(key(vm, LIVE if running else CONFIG), [])))
-        return ElementTree.tostring(document, encoding="unicode")
-
-    for name, function in (("attachDeviceFlags", attach), ("detachDeviceFlags", detach), ("XMLDesc", describe)):
-        monkeypatch.setattr(libvirt.virDomain, name, function)
-    return made
 
 
 def test_the_devices_of_a_host(run: InProcess, host: str) -> None:

@@ -68,6 +68,9 @@ DOMAIN = f"""
     <hostdev mode='subsystem' type='mdev' model='vfio-pci'>
       <source><address uuid='c2177883-f1bb-47f0-914d-32a22e3a8804'/></source>
     </hostdev>
+    <hostdev mode='subsystem' type='scsi' managed='no'>
+      <source><adapter name='scsi_host2'/><address bus='0' target='1' unit='4'/></source>
+    </hostdev>
     <graphics type='vnc' port='5900' listen='127.0.0.1'/>
     <graphics type='spice' port='-1'><listen type='socket' socket='/run/spice'/></graphics>
     <tpm model='tpm-crb'/>
@@ -108,6 +111,7 @@ def test_a_domain_is_read_in_full() -> None:
         ("pci", "0000:3b:00.0", True),
         ("usb", "046d:c52b", False),
         ("mdev", "c2177883-f1bb-47f0-914d-32a22e3a8804", False),
+        ("scsi", "2:0:1:4", False),
     ]
     assert read["graphics"] == [
         {"type": "vnc", "listen": "127.0.0.1", "port": 5900, "socket": None},

@@ -42,7 +42,7 @@ KEPT = """
     kvm_amd vfio_pci vfio_iommu_type1 igb igbvf nvme ahci virtio_blk virtio_net ext4 crc32c* libcrc32c 9p
     9pnet_virtio tun tap macvtap macvlan veth bridge vhost_net br_netfilter nf_* nft_* nfnetlink* xt_* ip_tables
     iptable_* ip6_tables ip6table_* sch_* cls_* act_* loop overlay autofs4 button evdev configfs
-    xhci_pci usbhid hid_generic usb_storage sd_mod
+    xhci_pci usbhid hid_generic usb_storage sd_mod sg
 """
 """The kernel modules that stay, with what they need: udev loads whatever fits, and each takes its time here."""
 

@@ -17,6 +17,7 @@ from kvmctl.spec.model.network import Network
 from kvmctl.spec.model.numa import Cell, Numa
 from kvmctl.spec.model.pci import CHOOSING, Pci
 from kvmctl.spec.model.processor import Cpu
+from kvmctl.spec.model.scsi import Scsi
 from kvmctl.spec.model.tuning import Scheduler
 from kvmctl.spec.model.usb import Usb
 from kvmctl.spec.model.vm import Vm
@@ -39,6 +40,10 @@ def scalar(kind: Kind) -> st.SearchStrategy[Any]:
         return st.ip_addresses().map(str) | st.sampled_from(("localhost", "host-1.example"))
     if kind.what.startswith("an NVMe device"):
         return st.sampled_from(("0000:3b:00.0", "serial:SN-1", "nvme"))
+    if kind.what == "a serial number":
+        return st.sampled_from(("SN-1", "SN-2-0:1", "S 3"))
+    if kind.what.startswith(("a SCSI device", "a path below /dev")):
+        return st.sampled_from(("/dev/sdb", "/dev/disk/by-id/scsi-1", "/dev/st0"))
     if kind.what.startswith("an address, or vf_of"):
         return st.sampled_from(("0000:3b:10.0", "vf_of:eth0", "eth2"))
     if kind.what.startswith("a size for a second"):
@@ -143,6 +148,8 @@ def repaired(value: Any) -> Any:
     if isinstance(value, Usb):
         value = replace(value, which=None, port=None, device=value.bus)
         return replace(value, vendor=value.vendor or "046d", product=value.product or "c52b")
+    if isinstance(value, Scsi):
+        return replace(value, device=None, path=None, wwn=None, serial=None, address=value.address or "2:0:0:0")
     if isinstance(value, Pci):
         if value.mdev:
             return Pci(mdev="c2177883-f1bb-47f0-914d-32a22e3a8804")
@@ -181,6 +188,7 @@ def repaired(value: Any) -> Any:
                 for card in value.networks
             ),
             usb=tuple(replace(stick, boot_order=None, product=f"{next(slots):04x}") for stick in value.usb),
+            scsi=tuple(replace(unit, boot_order=None, address=f"2:0:{next(slots)}:0") for unit in value.scsi),
             pci=tuple(
                 replace(entry, mdev=f"{entry.mdev[:-2]}{next(slots):02x}")
                 if entry.mdev

@@ -19,12 +19,14 @@ from kvmctl.plan.pci import guest_node
 from kvmctl.plan.pci.choose import Taste, choose, has_devices
 from kvmctl.plan.pci.facts import Mdev, MdevType
 from kvmctl.plan.resolve import resolve
+from kvmctl.plan.scsi import choose as scsi
 from kvmctl.plan.usb import choose as usb
 from kvmctl.spec.declare import declarations, walk
 from kvmctl.spec.model.vm import Vm
 from kvmctl.spec.nodes import plain, read_nodes
 from kvmctl.spec.xmltext import render
 from tests.plan.pci.world import device, host
+from tests.plan.scsi.world import disk, units
 from tests.plan.usb.world import bus, stick
 
 CASES = Path(__file__).parent.parent / "cases"
@@ -60,6 +62,12 @@ STICKS = bus(
     stick("2-1", number=3, ids="0403:6001"),
     stick("2-2", number=4, ids="0403:6001"),
 )
+UNITS = units(
+    disk("2:0:0:0", "sdb", serial="SN-6"),
+    disk("2:0:1:0", "sdc", serial="SN-7"),
+    disk("2:0:2:0", "sdd", wwn="0x5000c500a1b2c3d4"),
+    disk("2:0:3:0", "sde", links=("/dev/disk/by-id/wwn-0x5000c500a1b2c3d5",)),
+)
 
 
 def name(path: Path) -> str:
@@ -70,6 +78,7 @@ def settled(path: Path) -> Vm:
     """The VM with the devices that it gets on a host of some."""
     vm = load(str(path))
     vm = replace(vm, usb=usb.choose(STICKS, vm.usb, start=False).entries)
+    vm = replace(vm, scsi=scsi.choose(UNITS, vm.scsi, start=False).entries)
     numbers = count()
     taste = Taste(
         nodes=frozenset({1}),

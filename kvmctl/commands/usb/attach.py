@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kvmctl.commands._complete import vm_names
-from kvmctl.commands._devices import given
+from kvmctl.commands._complete import usb_devices, vm_names
+from kvmctl.commands._devices import device_arguments, given
 from kvmctl.commands._options import force_device_option
 from kvmctl.commands._vms import each
 from kvmctl.commands._when import check_when, when_options
-from kvmctl.commands.usb._words import device_arguments
 from kvmctl.options import command
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 @command("attach")
 @click.argument("vm", metavar="VM", shell_complete=vm_names)
-@device_arguments()
+@device_arguments("usb", usb_devices)
 @force_device_option("usb")
 @when_options
 @click.pass_obj

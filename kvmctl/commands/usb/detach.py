@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kvmctl.commands._complete import vm_names
-from kvmctl.commands._devices import taken
+from kvmctl.commands._complete import usb_devices, vm_names
+from kvmctl.commands._devices import device_arguments, taken
 from kvmctl.commands._vms import each
 from kvmctl.commands._when import check_when, when_options
-from kvmctl.commands.usb._words import device_arguments
 from kvmctl.options import command
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ SECONDS = 60.0
 
 @command("detach")
 @click.argument("vm", metavar="VM", shell_complete=vm_names)
-@device_arguments()
+@device_arguments("usb", usb_devices)
 @when_options
 @click.pass_obj
 def detach(app: App, vm: str, devices: tuple[str, ...], now: bool, next_boot: bool, dry_run: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
-from xml.etree.ElementTree import Element, SubElement
+from xml.etree.ElementTree import Element
 
 from kvmctl.errors import NotFound, Refused
 from kvmctl.host.configurations import Configurations
@@ -28,7 +28,6 @@ from kvmctl.plan.pci.identity import identities
 from kvmctl.plan.pci.mediated import own
 from kvmctl.spec import metadata
 from kvmctl.spec.declare import write
-from kvmctl.spec.lenses import require
 from kvmctl.spec.model.mdev import is_uuid
 from kvmctl.spec.model.network import Network
 from kvmctl.spec.model.pci import Pci, name_of, selector
@@ -124,9 +123,7 @@ def _note(
     """Keep with the VM what these devices are, so that a later start sees when others are in their place, and what is
     said of functions."""
     note(document, functions)
-    parent = require(document, ("metadata",))
-    kept = parent.find(metadata.VM)
-    metadata.note_devices(SubElement(parent, metadata.VM) if kept is None else kept, identities(known, addresses))
+    metadata.keep_devices(document, identities(known, addresses))
 
 
 def _element(address: str, *, mac: str | None, vlan: int | None, card: bool) -> Element:

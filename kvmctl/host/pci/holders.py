@@ -14,6 +14,7 @@ from kvmctl.host.library import libvirt
 from kvmctl.host.reading import pci_address
 from kvmctl.host.tenants import definition
 from kvmctl.plan.pci.facts import Holder
+from kvmctl.spec.model import scsi
 from kvmctl.spec.model.mdev import mediated
 from kvmctl.spec.model.usb import Usb, given
 
@@ -42,6 +43,8 @@ class Held:
     mdevs: dict[str, list[Holder]] = field(default_factory=lambda: defaultdict(list))
     usb: list[tuple[Usb, Holder]] = field(default_factory=list)
     """What each VM says of each USB device that it has."""
+    scsi: list[tuple[scsi.Identity, Holder]] = field(default_factory=list)
+    """What is known of each SCSI device that a VM has."""
 
 
 def held(host: Host) -> Held:
@@ -71,6 +74,8 @@ def add(found: Held, xml: Element, *, running: bool) -> None:
     for mdev in mediated(xml):
         found.mdevs[mdev].append(Holder(vm=name, uuid=uuid, running=running, through=f"mdev {mdev}"))
     found.usb.extend((entry, Holder(vm=name, uuid=uuid, running=running)) for _, entry in given(xml))
+    for was, shares in scsi.identified(xml):
+        found.scsi.append((was, Holder(vm=name, uuid=uuid, running=running, shares=shares)))
     for disk in xml.iterfind("devices/disk[@type='block']/source"):
         found.disks[os.path.basename(os.path.realpath(disk.get("dev", "")))].append(name)
     for card in xml.iterfind("devices/interface[@type='direct']/source"):

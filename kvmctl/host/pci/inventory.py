@@ -126,10 +126,13 @@ def system_here(devices: Mapping[str, Device], held: Held) -> System:
     server = os.environ.get("SSH_CONNECTION", "").split()[2:3]
     running = {address for address, each in held.devices.items() if any(holder.running for holder in each)}
     system = uses.system_of(devices, connection=server[0] if server else "", running=running)
+    units: dict[str, list[str]] = defaultdict(list)
+    for was, holder in held.scsi:
+        units[was["address"]].append(holder.vm)
     return replace(
         system,
         blocks={
-            name: replace(block, vms=tuple(held.disks[name])) if name in held.disks else block
+            name: replace(block, vms=(*held.disks.get(name, ()), *units.get(block.scsi, ())))
             for name, block in system.blocks.items()
         },
         interfaces={

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ADDRESS = re.compile(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 BUS, PORT = re.compile(r"usb[0-9]+"), re.compile(r"[0-9]+-[0-9]+(\.[0-9]+)*")
 """How Linux calls a USB bus, and a port of it with what is plugged in there."""
+UNIT = re.compile(r"[0-9]+:[0-9]+:[0-9]+:[0-9]+")
+"""How it calls a SCSI device."""
 DEVICES = "sys/bus/pci/devices"
 FUNCTION = "virtfn"
 """What the links to virtual functions are called, before their number."""
@@ -69,6 +71,16 @@ def last_port(parts: Sequence[str]) -> str:
             found = [behind for behind in parts[index:] if PORT.fullmatch(behind)]
             return found[-1] if found else part
     return ""
+
+
+def unit(place: Path) -> str:
+    """The SCSI device that something of sysfs is or hangs on; empty if there is none on its path."""
+    return last_unit(real(place).parts)
+
+
+def last_unit(parts: Sequence[str]) -> str:
+    """The last SCSI device on a path of sysfs."""
+    return next((part for part in reversed(parts) if UNIT.fullmatch(part)), "")
 
 
 def carried(system: Path, kind: str, on: Callable[[Path], str] = carrier) -> dict[str, tuple[str, ...]]:

@@ -17,12 +17,12 @@ from kvmctl.host.machine import ROOT, text_of
 from kvmctl.host.pci import processes
 from kvmctl.host.pci.links import interfaces
 from kvmctl.host.pci.shares import shares
-from kvmctl.host.pci.sysfs import carrier, entries, port, real
+from kvmctl.host.pci.sysfs import carrier, entries, port, real, unit
 from kvmctl.plan.pci.hindrances import is_bound
 from kvmctl.plan.pci.system import Block, System
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from kvmctl.plan.pci.facts import Device
     from kvmctl.plan.pci.system import Layer
@@ -66,7 +66,8 @@ def system_of(
             if device.base_class == NETWORK and is_bound(device) and not device.interfaces
         ),
         openers=_openers(others, devices, system, running),
-        usb_openers=_usb_openers(others, system),
+        usb_openers=_openers_by(port, others, system),
+        scsi_openers=_openers_by(unit, others, system),
     )
 
 
@@ -87,11 +88,13 @@ def _openers(
     return found
 
 
-def _usb_openers(opened: Mapping[str, tuple[str, ...]], system: Path) -> dict[str, tuple[str, ...]]:
-    """Who has something of a USB device open, by its port."""
+def _openers_by(
+    on: Callable[[Path], str], opened: Mapping[str, tuple[str, ...]], system: Path
+) -> dict[str, tuple[str, ...]]:
+    """Who has something of a device of another bus open, by what it hangs `on`."""
     found: dict[str, tuple[str, ...]] = {}
     for name, place in processes.paths_of(set(opened), system).items():
-        there = port(place)
+        there = on(place)
         if there:
             found[there] = found.get(there, ()) + opened[name]
     return found
@@ -131,13 +134,14 @@ def blocks(system: Path, *, claims: bool) -> dict[str, Block]:
             name=place.name,
             pci=carrier(place) if layer == "disk" else "",
             usb=port(place) if layer == "disk" else "",
+            scsi=unit(place) if layer == "disk" else "",
             layer=layer,
             below=below,
             label=_label(text_of(place / "dm/name") or "", layer),
             mounts=tuple(sorted(mounts.get(number, set()) | mounts.get(place.name, set()))),
             swap=place.name in swaps,
             claimed=claimed(system, place.name)
-            if claims and layer == "disk" and (carrier(place) or port(place) or below)
+            if claims and layer == "disk" and (carrier(place) or port(place) or unit(place) or below)
             else False,
         )
     return _with_btrfs(system, found) | {share.name: share for share in shares(system, _shared(system))}

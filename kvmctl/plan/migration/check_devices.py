@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kvmctl.plan.migration.verdicts import blocker, note, warning
 from kvmctl.plan.pci.trust import risky
+from kvmctl.spec.model.scsi import Address
 from kvmctl.spec.model.trust import noted
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def _hostdev(ends: Ends, device: Element) -> Iterator[Finding]:
     elif kind == "scsi" and device.find("source[@protocol='iscsi']") is not None:
         return  # found again from any host
     else:
+        where = Address().get(device) or where if kind == "scsi" else where
         code, what = "host-device", f"it has the {kind.upper()} device {where} of {ends.source.name}"
     if kind == "pci" and where in ends.likes:
         yield _swapped(ends, device, code, what, where)

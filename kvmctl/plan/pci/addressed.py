@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kvmctl.errors import Refused
-from kvmctl.spec.model import usb
+from kvmctl.spec.model import scsi, usb
 from kvmctl.spec.model.mdev import is_uuid
 from kvmctl.spec.model.pci import selector, spelled_out
 from kvmctl.spec.plainly import to_plain
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from kvmctl.spec.model.disk import Disk
     from kvmctl.spec.model.network import Network
     from kvmctl.spec.model.pci import Pci
+    from kvmctl.spec.model.scsi import Scsi
     from kvmctl.spec.model.usb import Usb
+    from kvmctl.spec.model.vm import Vm
 
 
 def with_model(card: Network) -> Network:
@@ -34,6 +36,16 @@ def of_address(disk: Disk) -> Disk:
     return replace(disk, format="raw")
 
 
+def told_in_full(vm: Vm) -> Vm:
+    """With whatever its PCI, USB and SCSI entries have in a domain. Raises Refused for what only the host can tell."""
+    return replace(
+        vm,
+        pci=tuple(map(addressed, vm.pci)),
+        usb=tuple(map(_portless, vm.usb)),
+        scsi=tuple(map(_at_address, vm.scsi)),
+    )
+
+
 def addressed(entry: Pci) -> Pci:
     """An entry with its address, or UUID. Raises Refused for one that only the host can tell."""
     entry = spelled_out(entry)
@@ -44,11 +56,19 @@ def addressed(entry: Pci) -> Pci:
     return replace(entry, managed=entry.managed is not False)
 
 
-def portless(entry: Usb) -> Usb:
+def _portless(entry: Usb) -> Usb:
     """A USB entry without a port. Raises Refused for one where only the host knows what is plugged in."""
     entry = usb.spelled_out(entry)
     if entry.port:
         raise _undecided(f"port: {entry.port}")
+    return entry
+
+
+def _at_address(entry: Scsi) -> Scsi:
+    """A SCSI entry with its address. Raises Refused for one that only the host can tell."""
+    entry = scsi.spelled_out(entry)
+    if entry.address is None:
+        raise _undecided(scsi.said(entry))
     return entry
 
 

@@ -111,7 +111,7 @@ class Need:
 class Holder:
     """A VM that a device, or an mdev, is assigned to. `managed`: libvirt binds the device to vfio-pci, and back.
 
-    `through` says how, where it is not as a whole PCI device: an mdev for one.
+    `through` says how, where it is not as a whole PCI device: an mdev for one. `shares`: with others who say so too.
     """
 
     vm: str
@@ -119,6 +119,7 @@ class Holder:
     running: bool
     managed: bool = True
     through: str = ""
+    shares: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ HINTS = {
     "device-board": "assign what is behind it, or another device: kvmctl pci list --free",
     "device-in-use": "detach it there first, or stop that VM",
     "device-hub": "assign what is plugged into it: kvmctl usb list",
+    "device-controller": "assign the disks behind it: kvmctl scsi list",
     "vfs-in-use": "detach that function first, or stop that VM",
 }
 

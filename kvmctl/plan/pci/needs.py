@@ -37,6 +37,11 @@ def usb_needs(system: System, hidden: Iterable[str] = ()) -> dict[str, tuple[Nee
     return _by_weight(_opened(found, system.usb_openers))
 
 
+def scsi_needs(system: System) -> dict[str, tuple[Need, ...]]:
+    """The needs by the addresses of SCSI devices."""
+    return _by_weight(_opened(_carried_by("scsi", system), system.scsi_openers))
+
+
 def block_needs(system: System, name: str) -> tuple[Need, ...]:
     """What the host does with one block device, with what is made of it, and with the disk that it is a part of.
 
@@ -69,7 +74,7 @@ def made_of(system: System, name: str) -> Iterator[tuple[Block, tuple[str, ...]]
 
 
 HIDDEN = "its network interface is not to be seen; another network namespace may use it"
-Bus = Literal["pci", "usb"]
+Bus = Literal["pci", "usb", "scsi"]
 _Found = dict[str, dict[tuple[str, str], Need]]
 
 
@@ -199,7 +204,7 @@ def _hardware(
         if thing.name in seen:
             continue
         seen.add(thing.name)
-        device = thing.usb if bus == "usb" else thing.pci
+        device = getattr(thing, bus, "")  # no interface hangs on a SCSI device
         if device:
             yield device, chain
         for name in thing.below:

@@ -16,7 +16,8 @@ Layer = Literal["disk", "partition", "raid", "lvm", "crypt", "multipath", "mappe
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """One block device. `pci` is the device that it hangs on, directly or through controllers of other buses; `usb` is
-    the port of the USB device that it is or hangs on, if there is one on the way.
+    the port of the USB device that it is or hangs on, if there is one on the way, `scsi` the address of the SCSI
+    device.
 
     `below` are the block devices that it is made of: the disk of a partition, the members of an array. `label` is how
     people know it: `vg0-root`. `claimed`: something in the kernel has it for itself, whatever that is; None where only
@@ -26,6 +27,7 @@ class Block:
     name: str
     pci: str = ""
     usb: str = ""
+    scsi: str = ""
     layer: Layer = "disk"
     below: tuple[str, ...] = ()
     label: str = ""
@@ -73,3 +75,5 @@ class System:
     """Processes that have something of a PCI device open, by its address."""
     usb_openers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The same of USB devices, by their ports."""
+    scsi_openers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The same of SCSI devices, by their addresses: tapes, changers, and generic devices."""

@@ -12,9 +12,13 @@ from kvmctl.plan.pci.guard import blockers, check
 from kvmctl.plan.pci.hindrances import WORDS, Word, hindrances, is_board, is_bound
 
 if TYPE_CHECKING:
-    from kvmctl.plan.pci.facts import Inventory
+    from collections.abc import Iterable
 
-__all__ = ["WORDS", "Verdict", "Word", "is_board", "is_bound", "verdict"]
+    from kvmctl.plan.migration.finding import Finding
+    from kvmctl.plan.pci.facts import Inventory
+    from kvmctl.plan.pci.hindrances import Hindrance, Uses
+
+__all__ = ["WORDS", "Verdict", "Word", "is_board", "is_bound", "judged", "verdict"]
 
 OF_GROUPS: dict[str, Word] = {"group-in-use": "in-use", "group-needed": "needed"}
 """What becomes of a device by the others of its group."""
@@ -43,5 +47,18 @@ def verdict(inventory: Inventory, address: str) -> Verdict:
     along = tuple(member.address for member in inventory.companions(address) if is_bound(member))
     if along:
         return Verdict(word="free-with-group", reason=f"{', '.join(along)} must go along", along=along)
-    stopped = [holder.vm for holder in inventory.holders.get(address, ()) if not holder.running]
+    return _free(inventory, address)
+
+
+def judged(inventory: Uses, device: str, found: Iterable[Hindrance], findings: Iterable[Finding]) -> Verdict:
+    """The same of a device of another bus, of which this was found."""
+    for hindrance in found:
+        return Verdict(word=hindrance.word, reason=hindrance.reason)
+    for stop in blockers(findings):
+        return Verdict(word="not-assignable", reason=stop.what)
+    return _free(inventory, device)
+
+
+def _free(inventory: Uses, device: str) -> Verdict:
+    stopped = [holder.vm for holder in inventory.holders.get(device, ()) if not holder.running]
     return Verdict(word="free", reason=f"assigned to {', '.join(stopped)}, stopped" if stopped else "")

@@ -9,12 +9,13 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kvmctl.plan.migration.verdicts import blocker, note
-from kvmctl.plan.pci.guard import blockers, of_one, twice
+from kvmctl.plan.pci.guard import of_one, twice
 from kvmctl.plan.pci.hindrances import Hindrance, used
-from kvmctl.plan.pci.verdict import Verdict
+from kvmctl.plan.pci.verdict import judged
 
 if TYPE_CHECKING:
     from kvmctl.plan.migration.finding import Finding
+    from kvmctl.plan.pci.verdict import Verdict
     from kvmctl.plan.usb.facts import Device, Inventory
 
 
@@ -35,12 +36,7 @@ def check(
 
 def verdict(inventory: Inventory, port: str) -> Verdict:
     """What `usb list` says of a device."""
-    for hindrance in _hindrances(inventory, inventory.devices[port], ""):
-        return Verdict(word=hindrance.word, reason=hindrance.reason)
-    for stop in blockers(check(inventory, [port])):
-        return Verdict(word="not-assignable", reason=stop.what)
-    stopped = [holder.vm for holder in inventory.holders.get(port, ()) if not holder.running]
-    return Verdict(word="free", reason=f"assigned to {', '.join(stopped)}, stopped" if stopped else "")
+    return judged(inventory, port, _hindrances(inventory, inventory.devices[port], ""), check(inventory, [port]))
 
 
 def _hindrances(inventory: Inventory, device: Device, uuid: str) -> Iterator[Hindrance]:

@@ -82,18 +82,11 @@ def is_cdrom(element: Element) -> bool:
 
 
 def block_sources(domain: Element) -> Iterator[tuple[Element, str]]:
-    """What a domain has of its host's block devices: drives of any kind with the path of each, and SCSI devices that it
-    drives itself with the address of each as Linux writes it, 0:0:1:0.
-    """
+    """The drives of any kind that are block devices of a domain's host, with the path of each."""
     for element in domain.iterfind("devices/disk"):
         path = _Path().get(element) or ""
         if path and (element.get("type") == "block" or path.startswith("/dev/")):
             yield element, path
-    for element in domain.iterfind("devices/hostdev[@type='scsi']"):
-        adapter, address = element.find("source/adapter"), element.find("source/address")
-        if adapter is not None and address is not None:
-            numbers = (address.get(name, "0") for name in ("bus", "target", "unit"))
-            yield element, ":".join((adapter.get("name", "").removeprefix("scsi_host"), *numbers))
 
 
 @group

@@ -15,6 +15,8 @@ from kvmctl.spec.model.memory import Memory
 from kvmctl.spec.model.numa import Numa
 from kvmctl.spec.model.pci import Pci, is_assigned, selector
 from kvmctl.spec.model.processor import Cpu
+from kvmctl.spec.model.scsi import Scsi, is_unit
+from kvmctl.spec.model.scsi import said as said_of_unit
 from kvmctl.spec.model.trust import Cards
 from kvmctl.spec.model.usb import Usb, is_usb, said
 from kvmctl.spec.xmltext import parse_raw
@@ -115,6 +117,13 @@ class Vm:
         key=lambda item: (item.vendor, item.product, item.bus, item.device),
         when=is_usb,
     )
+    scsi: tuple[Scsi, ...] = listed(
+        "devices/hostdev",
+        Scsi,
+        "SCSI devices of the host: disks, tapes, changers.",
+        key=lambda item: item.address,
+        when=is_unit,
+    )
     graphics: tuple[devices.Graphics, ...] = listed(
         "devices/graphics",
         devices.Graphics,
@@ -207,7 +216,7 @@ class Vm:
                 yield f"networks[{index}].mac", f"the MAC address {card.mac} is given twice", "give each card its own"
         yield from network.check_teams(self.networks)
         yield from _devices_twice(self)
-        devices: list[Any] = [*self.disks, *self.cdrom, *self.networks, *self.pci, *self.usb]
+        devices: list[Any] = [*self.disks, *self.cdrom, *self.networks, *self.pci, *self.usb, *self.scsi]
         orders = [device.boot_order for device in devices if device.boot_order]
         if orders and self.boot and self.boot.order:
             yield "boot", "boot order is given twice, here and by boot_order", "use one of the two"
@@ -217,7 +226,7 @@ class Vm:
 
 
 def _devices_twice(vm: Vm) -> Iterator[tuple[str, str, str]]:
-    """The same address, or USB device, in two places."""
+    """The same address, or USB or SCSI device, in two places."""
     given = [
         (f"pci[{index}]", entry.address or entry.device or (entry.mdev and f"mdev:{entry.mdev}") or "")
         for index, entry in enumerate(vm.pci)
@@ -235,7 +244,7 @@ def _devices_twice(vm: Vm) -> Iterator[tuple[str, str, str]]:
             yield path, f"{address} is given to the VM by {seen[address]} already", "name each device once"
         elif address:
             seen[address] = path
-    sticks = [said(stick) for stick in vm.usb]
-    for index, stick in enumerate(sticks):
-        if stick and stick in sticks[:index]:
-            yield f"usb[{index}]", "this device is given to the VM already", "name each device once"
+    for kind, words in (("usb", [*map(said, vm.usb)]), ("scsi", [*map(said_of_unit, vm.scsi)])):
+        for index, word in enumerate(words):
+            if word and word in words[:index]:
+                yield f"{kind}[{index}]", "this device is given to the VM already", "name each device once"

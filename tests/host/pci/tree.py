@@ -74,6 +74,21 @@ class Tree:
         self.places[port] = place
         return place
 
+    def scsi(self, address: str, on: str, *, kind: int = 0, node: str = "", **files: str | bytes) -> Path:
+        """A SCSI device on another, with the generic device `node`; its disk is a block at it."""
+        host, bus, target, _ = address.split(":")
+        place = self.places[on] / f"host{host}/target{host}:{bus}:{target}/{address}"
+        for name, said in {"type": f"{kind}\n", "vendor": "ACME    \n", "model": "Disk\n", **files}.items():
+            self.file(place / name, said)
+        self.link(f"sys/bus/scsi/devices/{address}", place)
+        self.places[address] = place
+        if node:
+            self.number += 1
+            self.file(place / "scsi_generic" / node / "uevent", f"DEVNAME={node}\n")
+            self.link(f"sys/dev/char/21:{self.number}", place / "scsi_generic" / node)
+            self.file(f"dev/{node}")
+        return place
+
     def block(self, name: str, at: str = "", *, below: tuple[str, ...] = (), path: str = "", kind: str = "") -> str:
         """A disk on a device, a partition (`kind`), or what is made of others; its number is returned."""
         self.number += 1

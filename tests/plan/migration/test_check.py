@@ -44,6 +44,7 @@ NBD = """<disk type='network' device='disk'><source protocol='nbd' name='x'><hos
 <target dev='vdb'/></disk>"""
 VOLUME = "<disk type='volume' device='disk'><source pool='{pool}' volume='x'/><target dev='vdb'/></disk>"
 BLOCK = "<disk type='block' device='disk'><source dev='/dev/sdb'/><target dev='vdb'/></disk>"
+SCSI = "<adapter name='scsi_host2'/><address bus='0' target='1' unit='4'/>"
 PCI = "<address domain='0x0000' bus='0x3b' slot='0x00' function='0x0'/>"
 HOSTDEV = "<hostdev mode='subsystem' type='{type}'>{more}<source>{source}</source></hostdev>"
 HUGE = "<memoryBacking><hugepages><page size='{size}' unit='KiB'/></hugepages></memoryBacking>"
@@ -283,6 +284,7 @@ SEEDS: dict[str, tuple[str, Ends]] = {
     ),
     # -- devices ----------------------------------------------------------------------------------------------------
     "host-device": ("blocker", with_devices(HOSTDEV.format(type="pci", more="", source=PCI))),
+    "host-device: a SCSI disk": ("blocker", with_devices(HOSTDEV.format(type="scsi", more="", source=SCSI))),
     "host-device: of a VM that is off": (
         "blocker",
         ends(
@@ -691,3 +693,8 @@ def test_what_is_looked_at() -> None:
     assert found.no_multifd == ""
     assert looked(ends(target={"libvirt": 5_001_000})).no_multifd
     assert end("host3").name == "host3"
+
+
+def test_a_scsi_device_is_told_by_its_whole_address() -> None:
+    [finding] = [each for each in findings(SEEDS["host-device: a SCSI disk"][1]) if each.code == "host-device"]
+    assert (finding.subject, "the SCSI device 2:0:1:4 of" in finding.what) == ("2:0:1:4", True)

@@ -1,0 +1,1 @@
+"""SCSI devices of a host: seen as PCI devices are, and given to VMs."""
