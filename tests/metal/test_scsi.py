@@ -1,6 +1,6 @@
 """A SCSI disk of a real host in guests under KVM: given, kept while it is used, and found again at another address.
 
-It is on a USB stick: of the same kind for SCSI, and another adapter each time it is plugged in.
+It is on a USB stick: of the same kind for SCSI, and another adapter when another stick has been plugged in before it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from tests.metal.conftest import Kvmctl, Running, Spec
 from tests.metal.machine import Machine
 
 SERIAL = "SN-1"
-SIZE = 16 << 20
+SIZES = {"unit": 16 << 20, "other": 8 << 20}
+"""Of the sticks, which are known by it."""
 
 
 class Plug:
@@ -30,36 +31,38 @@ class Plug:
 
     def __init__(self, metal: Machine) -> None:
         self.metal = metal
-        disk = metal.directory / "unit"
-        disk.touch()
-        os.truncate(disk, SIZE)
-        subprocess.run(["mkfs.ext4", "-q", "-F", str(disk)], env={**os.environ, "PATH": PATH}, check=True)
-        values = {"driver": "file", "filename": "/machine/unit", "node-name": "unit"}
-        qemu.say(metal.directory / "qmp", "blockdev-add", values)
+        for name, size in SIZES.items():
+            disk = metal.directory / name
+            disk.touch()
+            os.truncate(disk, size)
+            self._say("blockdev-add", {"driver": "file", "filename": f"/machine/{name}", "node-name": name})
+        command = ["mkfs.ext4", "-q", "-F", str(metal.directory / "unit")]
+        subprocess.run(command, env={**os.environ, "PATH": PATH}, check=True)
 
-    def plug(self) -> dict[str, Any]:
-        values = {"driver": "usb-storage", "id": "unit", "bus": "usb.0", "drive": "unit", "serial": SERIAL}
-        qemu.say(self.metal.directory / "qmp", "device_add", values)
-        until(lambda: any(item["block"] for item in self.listed()), "the disk is there")
-        return self.one()
+    def plug(self, name: str = "unit", serial: str = SERIAL) -> dict[str, Any]:
+        values = {"driver": "usb-storage", "id": name, "bus": "usb.0", "drive": name, "serial": serial}
+        self._say("device_add", values)
+        until(lambda: any(item["block"] for item in self.listed(name)), "the disk is there")
+        [found] = self.listed(name)
+        return found
 
-    def unplug(self) -> None:
-        qemu.say(self.metal.directory / "qmp", "device_del", {"id": "unit"})
-        until(lambda: not self.listed(), "the disk is gone")
+    def unplug(self, name: str = "unit") -> None:
+        self._say("device_del", {"id": name})
+        until(lambda: not self.listed(name), "the disk is gone")
 
     def close(self) -> None:
         self.metal.run("umount /mnt", check=False)
-        if self.listed():
-            self.unplug()
-        qemu.say(self.metal.directory / "qmp", "blockdev-del", {"node-name": "unit"})
+        for name in SIZES:
+            if self.listed(name):
+                self.unplug(name)
+            self._say("blockdev-del", {"node-name": name})
 
-    def listed(self) -> list[dict[str, Any]]:
+    def listed(self, name: str = "unit") -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.metal.kvmctl("scsi list -o json").json
-        return [item for item in found if item["vendor"] == "QEMU" and item["size"] == SIZE]
+        return [item for item in found if item["vendor"] == "QEMU" and item["size"] == SIZES[name]]
 
-    def one(self) -> dict[str, Any]:
-        [found] = self.listed()
-        return found
+    def _say(self, command: str, values: dict[str, str]) -> None:
+        qemu.say(self.metal.directory / "qmp", command, values)
 
 
 @pytest.fixture
@@ -88,7 +91,7 @@ def test_a_disk(metal: Machine, plug: Plug, paused: Running, metal_spec: Spec, o
     disk = plug.plug()
     assert (disk["kind"], disk["serial"], disk["verdict"]) == ("disk", f"{SERIAL}-0:0", "free")
     [seen] = [item for item in outside("scsi list -o json").json if item["address"] == disk["address"]]
-    assert (seen["block"], seen["size"], seen["verdict"]) == (disk["block"], SIZE, "needed")
+    assert (seen["block"], seen["size"], seen["verdict"]) == (disk["block"], disk["size"], "needed")
     # While the host uses it.
     metal.run(f"mount /dev/{disk['block']} /mnt")
     paused(web1="memory: 64MiB", web2="memory: 64MiB")
@@ -101,7 +104,7 @@ def test_a_disk(metal: Machine, plug: Plug, paused: Running, metal_spec: Spec, o
     assert (held(metal, "web1"), opened(metal, "web1")) == ([disk["address"]], 1)
     assert "model='virtio-scsi'" in metal.run("virsh dumpxml web1").stdout
     assert metal.kvmctl(f"scsi attach web1 {disk['block']} -o json").json["changed"] is False
-    assert plug.one()["verdict"] == "in-use"
+    assert plug.listed()[0]["verdict"] == "in-use"
     error = metal.kvmctl(f"scsi attach web2 /dev/{disk['block']} -o json", exit=5).json["error"]
     assert [reason["code"] for reason in error["reasons"]] == ["device-in-use"]
     # Gone, it is missed before anything is touched; back, it is found at another address.
@@ -109,6 +112,7 @@ def test_a_disk(metal: Machine, plug: Plug, paused: Running, metal_spec: Spec, o
     plug.unplug()
     assert metal.kvmctl("start --paused web1 -o json", exit=3).json["error"]["code"] == "device-not-found"
     assert held(metal, "web1") == [disk["address"]]
+    assert plug.plug("other", "SN-2")["address"] == disk["address"]
     back = plug.plug()
     assert back["address"] != disk["address"]
     metal.kvmctl("start --paused web1")
