@@ -118,7 +118,7 @@ def migrate(app: App, /, vms: tuple[str, ...], destination: str | None, **option
       name, uuid, state, host (where it is now), source
       total_ms        how long it took
       downtime_ms     how long the guest stood still; null if nobody saw it
-      bytes           what was sent
+      bytes           what was sent, disks included
       iterations      passes over the memory
       means           why it was sent as it was, in sentences
       decisions       what was changed under way, and why

@@ -79,6 +79,7 @@ def looked(ends: Ends) -> Looked:
         peer_uri=peer,
         migrate_uri=check_hosts.migrate_uri(ends),
         disks=check_storage.sharing(ends),
+        copied=check_storage.to_copy(ends),
         lockable=check_storage.lockable(ends),
         unsafe=check_storage.proven(ends),
         no_postcopy="; ".join(check_postcopy.reasons(ends)),

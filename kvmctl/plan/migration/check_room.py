@@ -36,7 +36,7 @@ def room(ends: Ends, disks: Sequence[Disk]) -> Iterator[Finding]:
             hint = f"remove it there if it is not needed, or --map {disk.path}=OTHER"
             yield blocker("disk-exists", what, hint, subject=disk.target)
         else:
-            wanted[sight.store] = wanted.get(sight.store, 0) + _needed(ends, disk)
+            wanted[sight.store] = wanted.get(sight.store, 0) + needed(ends, disk)
             places[sight.store] = sight
     for store, size in wanted.items():
         free = places[store].room
@@ -47,7 +47,7 @@ def room(ends: Ends, disks: Sequence[Disk]) -> Iterator[Finding]:
             )
 
 
-def _needed(ends: Ends, disk: Disk) -> int:
+def needed(ends: Ends, disk: Disk) -> int:
     """Of the disk itself, and of the images below it that are not there."""
     total, path, seen = 0, disk.path, set()
     rest = [path, *disk.backing]

@@ -32,7 +32,7 @@ def storage(ends: Ends) -> Iterator[Finding]:
         if not missing:
             yield from _disk(ends, disk, sharing_of(ends, disk))
     yield from _secrets(ends)
-    yield from check_room.room(ends, [disk for disk in ends.guest.disks if copied(ends, disk)])
+    yield from check_room.room(ends, _copied(ends))
 
 
 def sharing(ends: Ends) -> dict[str, Sharing]:
@@ -79,6 +79,15 @@ def proven(ends: Ends) -> bool:
 def copied(ends: Ends, disk: Disk) -> bool:
     """Whether its content moves too."""
     return ends.wish.copy_disks and disk.written and sharing_of(ends, disk) == "separate"
+
+
+def to_copy(ends: Ends) -> int:
+    """Bytes of all these."""
+    return sum(check_room.needed(ends, disk) for disk in _copied(ends))
+
+
+def _copied(ends: Ends) -> list[Disk]:
+    return [disk for disk in ends.guest.disks if copied(ends, disk)]
 
 
 def _served_here(disk: Disk) -> bool:

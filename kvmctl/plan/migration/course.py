@@ -44,8 +44,9 @@ Ending = Literal["moved", "held", "aborted", "endless"]
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """What writes and what carries; bytes, and bytes a second."""
+    """What writes and what carries; bytes, and bytes a second. `disks` go before memory does."""
 
+    disks: int = 0
     memory: int
     used: int
     rate: int
@@ -77,7 +78,7 @@ class _Flight:
     def __init__(self, world: World, means: Means, pilot: Pilot) -> None:
         self.world, self.means, self.pilot = world, means, pilot
         self.link = min(world.link, means.bandwidth or world.link) / OVERHEAD
-        self.now = float(PREPARE_MS)
+        self.began = self.now = PREPARE_MS + world.disks * 1000 / self.link
         self.iteration = 1
         self.left = float(min(world.used, world.memory))
         self.sent = 0.0
@@ -173,7 +174,7 @@ class _Flight:
             self.postcopy = True
             # What was sent and written again meanwhile goes again.
             if self.iteration == 1:
-                self.left += min(self.sent, self._written(self.now - PREPARE_MS))
+                self.left += min(self.sent, self._written(self.now - self.began))
         elif act.kind == "pause":
             self.held_at = self.now
         elif act.kind == "abort":
@@ -192,7 +193,7 @@ class _Flight:
             ending=ending,
             total_ms=round(self.now) + FINISH_MS,
             downtime_ms=round(pause),
-            bytes=round(self.sent * OVERHEAD),
+            bytes=self.world.disks + round(self.sent * OVERHEAD),
             passes=self.iteration,
             postcopy=self.postcopy,
             limit_ms=self.limit,

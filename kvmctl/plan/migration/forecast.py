@@ -41,6 +41,7 @@ def forecast(means: Means, measured: Measured, looked: Looked, wish: Wish) -> Fo
         return None
     used = min(measured.used or measured.memory, measured.memory)
     world = World(
+        disks=looked.copied,
         memory=measured.memory,
         used=used,
         rate=measured.dirty_rate,

@@ -29,6 +29,8 @@ class Looked:
     migrate_uri: str | None = None
     disks: Mapping[str, Sharing] = field(default_factory=dict)
     """Target (vda) -> whether both hosts see the same storage, by evidence."""
+    copied: int = 0
+    """Bytes of the disks that go along."""
     lockable: bool = True
     """QEMU's image locks hold between the hosts for every writable disk; True also where there is none."""
     unsafe: bool = False

@@ -568,6 +568,8 @@ def test_copies_that_have_room() -> None:
     assert set(cries(found)) == {POSTCOPY}
     assert looked(found).unsafe
     assert not looked(found).lockable
+    assert looked(found).copied == GIB // 2
+    assert looked(ends(sights={PATH: local()})).copied == 0
 
 
 def test_images_that_are_not_there_need_room_too() -> None:

@@ -61,6 +61,20 @@ def test_a_limit_on_the_bandwidth_is_taken_for_the_link() -> None:
     assert slow.total_ms > 3 * fast.total_ms
 
 
+def test_disks_that_go_along_go_before() -> None:
+    size = 5 * IDLE.link
+    alone, both = forecast(IDLE), forecast(IDLE, looked=replace(NOTHING_SEEN, copied=size))
+    assert both.bytes == alone.bytes + size
+    assert alone.total_ms is not None
+    assert both.total_ms is not None
+    assert 4900 < both.total_ms - alone.total_ms < 5100
+    assert both.downtime_ms == alone.downtime_ms
+    halved = forecast(HOT, Wish(bandwidth=HOT.link // 2), replace(NOTHING_SEEN, copied=size))
+    assert halved.means == forecast(HOT, Wish(bandwidth=HOT.link // 2)).means
+    assert halved.total_ms is not None
+    assert halved.total_ms > 10_000
+
+
 def test_without_link_or_writing_there_is_none() -> None:
     for known in (replace(measured(MID), link=None), replace(measured(MID), dirty_rate=None)):
         assert choose(known, NOTHING_SEEN, Wish())[1] is None
