@@ -83,6 +83,15 @@ def test_a_disk_and_a_function(metal: Machine, metal_spec: Spec) -> None:
     given = metal.kvmctl("pci attach web1 serial:kvmctl -o json").json
     assert (given["devices"], given["changed"]) == ([DISK], True)
     assert driver(metal, DISK) == "vfio-pci"
+    # Pulled out while the guest uses it, it is let go of, and is its own driver's when it is back.
+    metal.run(["sh", "-c", f"echo 1 >/sys/bus/pci/devices/{DISK}/remove"])
+    until(lambda: devices(metal, "web1") == [FUNCTION], "the guest has let go of it", seconds=GUEST_SECONDS)
+    gone = metal.kvmctl(f"pci attach web1 {DISK} -o json", exit=3).json["error"]
+    assert (gone["code"], DISK in gone["message"]) == ("device-not-found", True)
+    metal.run(["sh", "-ec", "echo 1 >/sys/bus/pci/rescan; udevadm settle"])
+    until(lambda: driver(metal, DISK) == "nvme", "its own driver has it")
+    given = metal.kvmctl("pci attach web1 serial:kvmctl -o json").json
+    assert (given["devices"], given["changed"]) == ([DISK], True)
     # A QEMU that dies leaves nothing behind.
     metal.run(["sh", "-c", "kill -9 $(cat /run/libvirt/qemu/web1.pid)"])
     until(lambda: (driver(metal, DISK), driver(metal, FUNCTION)) == ("nvme", "igbvf"), "their drivers have them again")
