@@ -52,7 +52,7 @@ LINKS = ("250mbit", GIGABIT, "4gbit")
 
 
 def promised(yard: Yard, rounds: int) -> list[Run]:
-    """The guests of the issue at 1 Gbit/s; kvmctl's runs."""
+    """The guests that were promised something, at 1 Gbit/s; the runs of kvmctl."""
     own: list[Run] = []
     print(f"{'guest':<8} {'by':<24} {'runs':>4} {'total s':>8} {'most':>6} {'pause ms':>9} {'most':>6} {'MiB':>5} load")
     with shaped(yard.lab.hosts, GIGABIT):
