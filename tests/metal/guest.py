@@ -2,8 +2,9 @@
 
 It says `kvmctl guest: up`, then what it is made of, and then does what `work=` on its kernel command line asks: `burn`
 keeps every CPU busy for ever, `touch` writes to all its memory once and says so, `count` says a higher number all the
-time, `devices` loads the drivers of a disk and a network card, says what it finds, and writes to the disk. Otherwise it
-idles. It has no power button; it ends by force. Emulated twice over, every instruction that it need not run counts.
+time, `devices` loads the drivers of a disk and a network card, says what it finds, and writes to the disk, `team` loads
+them, counts, and says how many network cards there are whenever that has changed. Otherwise it idles. It has no power
+button; it ends by force. Emulated twice over, every instruction that it need not run counts.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ READY = "kvmctl guest: ready"
 TOUCHED = "kvmctl guest: touched"
 """What `work=touch` says before that, and how much."""
 
-DRIVERS = ("nvme", "igbvf")
-"""The kernel modules that it has, for `work=devices`."""
+DRIVERS = ("nvme", "igbvf", "virtio_net")
+"""The kernel modules that it has, for `work=devices` and `work=team`."""
+
+CARDS = "kvmctl guest: cards"
+"""What `work=team` says before how many there are: the loopback, and for a team one more than it has."""
 
 BLOCK = 16
 """Bytes of what is read at the start of the disk, and of what is written behind them."""
@@ -77,6 +81,17 @@ case $command_line in
     ;;
 *work=count*)
     (number=0; while busybox sleep 0.1; do echo "kvmctl guest: count $((number += 1))"; done) &
+    ;;
+*work=team*)
+    for module in $(busybox cat /modules/order); do busybox insmod /modules/$module; done
+    (
+        number=0
+        while busybox sleep 0.2; do
+            set -- /sys/class/net/*
+            [ $# = "$cards" ] || echo "{CARDS} $((cards = $#))"
+            echo "kvmctl guest: count $((number += 1))"
+        done
+    ) &
     ;;
 *work=devices*)
     busybox mount -t devtmpfs devtmpfs /dev

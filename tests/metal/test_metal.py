@@ -115,14 +115,16 @@ def test_clean_mends_what_a_test_did(metal: Machine, metal_spec: Spec, outside: 
             f"""echo 16 >{pages}
             echo 0 >/sys/devices/system/cpu/cpu7/online
             echo 2 >{card}/sriov_numvfs
+            ip link add br0 type bridge
             modprobe vfio-pci
             echo 0000:81:00.0 >{driver}/nvme/unbind
             echo vfio-pci >/sys/bus/pci/devices/0000:81:00.0/driver_override
             echo 0000:81:00.0 >/sys/bus/pci/drivers_probe""",
         ]
     )
-    state = f"cat {pages} /sys/devices/system/cpu/online {card}/sriov_numvfs; ls {driver}/nvme | grep 81:; ls /shared"
-    assert metal.run(["sh", "-c", state], check=False).stdout.split() == ["16", "0-6", "2", "web1.yaml"]
+    state = f"cat {pages} /sys/devices/system/cpu/online {card}/sriov_numvfs; ls {driver}/nvme | grep 81:"
+    state += "; ls /sys/class/net | grep br; ls /shared"
+    assert metal.run(["sh", "-c", state], check=False).stdout.split() == ["16", "0-6", "2", "br0", "web1.yaml"]
     metal.clean()
     assert metal.run(["sh", "-c", state]).stdout.split() == ["0", "0-7", "0", "0000:81:00.0"]
     assert outside("list -o json").json == []

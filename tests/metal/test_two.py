@@ -12,7 +12,7 @@ import pytest
 
 from tests.lab.waiting import until, until_said
 from tests.metal.conftest import GUEST_SECONDS, Spec
-from tests.metal.guest import COMMAND_LINE, READY
+from tests.metal.guest import CARDS, COMMAND_LINE, READY
 from tests.metal.machine import Machine
 from tests.metal.seen import look
 from tests.metal.test_pci import FUNCTION, driver
@@ -29,6 +29,12 @@ ON_ALL_BUSES = COMMAND_LINE.replace("pci=lastbus=0", "work=count")
 WITH_CARD = f"""
 boot: {{kernel: /srv/guest/kernel, initrd: /srv/guest/initrd, cmdline: "{ON_ALL_BUSES}"}}
 networks: [{{hostdev: "vf_of:enp1s0", mac: "{MAC}"}}]
+"""
+TEAM = f"""
+boot: {{kernel: /srv/guest/kernel, initrd: /srv/guest/initrd, cmdline: "{ON_ALL_BUSES.replace("count", "team")}"}}
+networks:
+- {{bridge: br0, team: pair, mac: "{MAC}"}}
+- {{hostdev: "vf_of:enp1s0", team: pair, mac: "{MAC}"}}
 """
 PAGES = "host hugepages --size 2MiB --node 1 --count 128"
 
@@ -109,6 +115,24 @@ def test_a_virtual_function_goes_along(metal: Machine, second: Machine, metal_sp
     assert f"plugged in {FUNCTION} of {SECOND}" in str(there["notes"])
     assert (driver(metal, FUNCTION), driver(second, FUNCTION)) == ("igbvf", "vfio-pci")
     assert f"link/ether {MAC}" in second.run("ip link show enp1s0").stdout
+    goes_on(second)
+
+
+def test_a_team(metal: Machine, second: Machine, metal_spec: Spec) -> None:
+    """The function goes and comes, its twin stays: the guest has a network card all the time."""
+    for machine in (metal, second):
+        machine.run("ip link add br0 up type bridge")
+        machine.kvmctl("pci vfs enp1s0 1")
+    metal.kvmctl(f"create {metal_spec('web1', TEAM)} --start")
+    until_said(metal.shared / "web1.log", f"{CARDS} 4", seconds=GUEST_SECONDS)
+    found = metal.kvmctl(f"migrate web1 {SECOND} --check -o json").json["findings"]
+    assert "failover-device" in {finding["code"] for finding in found}
+    there = moved(metal, f"migrate web1 {SECOND}")
+    assert (there["state"], where("web1", metal, second)) == ("running", ["metal2"])
+    until_said(second.shared / "web1.log", f"{CARDS} 4", seconds=GUEST_SECONDS)
+    assert (driver(metal, FUNCTION), driver(second, FUNCTION)) == ("igbvf", "vfio-pci")
+    told = "".join((machine.shared / "web1.log").read_text() for machine in (metal, second))
+    assert re.findall(rf"{CARDS} (\d)", told)[-3:] == ["4", "3", "4"]
     goes_on(second)
 
 

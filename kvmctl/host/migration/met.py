@@ -43,7 +43,7 @@ def met(host: Host, guest: Guest) -> dict[str, Any]:
         "memory": total,
         "memory_free": free,
         "networks": None if networks is None else {each.name: each.active for each in networks},
-        "interfaces": _interfaces(host) if kinds & {"bridge", "direct"} else None,
+        **(_interfaces(host) if kinds & {"bridge", "direct"} else {}),
         "secrets": _secrets(host) if next(guest.xml.iter("secret"), None) is not None else None,
         "filters": _names(lambda: conn.listAllNWFilters(0))
         if any(card.find("filterref") is not None for card in cards)
@@ -99,21 +99,23 @@ def _number(text: str) -> Iterator[int]:
         yield int(text)
 
 
-def _interfaces(host: Host) -> frozenset[str] | None:
-    """Bridges and network devices, by all who know of some; the lists have gaps of their own."""
+def _interfaces(host: Host) -> dict[str, Any]:
+    """Bridges and network devices, by all who know of some; the lists have gaps of their own.
+
+    Bridges that libvirt did not make are known to its interface driver alone, which is a package of its own on some.
+    """
     conn = host.conn
     devices = _or_none(lambda: conn.listAllDevices(libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_NET))
     known = _names(lambda: conn.listAllInterfaces(0))
     if known is None and devices is None:
-        return None
+        return {}
     bridges = _or_none(lambda: [ElementTree.fromstring(each.XMLDesc(0)) for each in conn.listAllNetworks(ACTIVE)]) or ()
-    return frozenset(
-        (
-            *(known or ()),
-            *(NAMED.sub(r"\1", each.name()) for each in devices or ()),
-            *(name.get("name", "") for each in bridges for name in each.iterfind("bridge")),
-        )
+    names = (
+        *(known or ()),
+        *(NAMED.sub(r"\1", each.name()) for each in devices or ()),
+        *(name.get("name", "") for each in bridges for name in each.iterfind("bridge")),
     )
+    return {"interfaces": frozenset(names), "cards_only": known is None}
 
 
 def _secrets(host: Host) -> frozenset[str] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kvmctl.plan.migration.disk import name_there
-from kvmctl.plan.migration.verdicts import blocker
+from kvmctl.plan.migration.verdicts import blocker, note
 
 if TYPE_CHECKING:
     from kvmctl.plan.migration.ends import Ends
@@ -61,6 +61,11 @@ def _interface(ends: Ends, name: str, code: str, word: str) -> Iterator[Finding]
     there, known = name_there(word, name, ends.wish.maps), ends.target.interfaces
     # Some lists have names with letters replaced that a device's name cannot have there.
     if not name or known is None or there in known or re.sub(r"\W", "_", there) in known:
+        return
+    if ends.target.cards_only:
+        what = f"nothing shows whether {ends.target.name} has a {word} '{there}': its libvirt has no interface driver"
+        hint = "libvirt refuses the move if it is not there; the driver's package is libvirt-daemon-driver-interface"
+        yield note("interface-unseen", what, hint, subject=name)
         return
     what = f"{ends.target.name} has no {word} '{there}'"
     hint = f"make it there, or --map bridge:{name}=OTHER" if word == "bridge" else "have one of that name there"

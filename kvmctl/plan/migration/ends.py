@@ -84,6 +84,8 @@ class End:
     """libvirt's networks, and whether they are active."""
     interfaces: frozenset[str] | None = None
     """Bridges and other network devices."""
+    cards_only: bool = False
+    """Of these no more than network cards: bridges, bonds and VLANs are told by a driver that its libvirt lacks."""
     pools: Mapping[str, Pool] | None = None
     secrets: frozenset[str] | None = None
     """By UUID, and by what they are used for."""

@@ -365,6 +365,10 @@ SEEDS: dict[str, tuple[str, Ends]] = {
     "network-inactive": ("blocker", ends(target={"networks": {"default": False}})),
     "bridge-missing": ("blocker", with_devices("<interface type='bridge'><source bridge='br7'/></interface>")),
     "interface-missing": ("blocker", with_devices("<interface type='direct'><source dev='eth7'/></interface>")),
+    "interface-unseen": (
+        "note",
+        with_devices("<interface type='bridge'><source bridge='br7'/></interface>", target={"cards_only": True}),
+    ),
     "filter-missing": (
         "blocker",
         with_devices(
