@@ -35,7 +35,7 @@ FAR_SECONDS = 0.25
 ROUNDS, FEWEST = 12, 3
 SURE_ROUNDS = 8
 UNSURE_SECONDS = 0.0016
-"""Fewer rounds do not prove that a way is faster than this."""
+"""Fewer rounds do not prove that a way is faster than this, nor than what the same call differs by on a busy host."""
 CALL_SECONDS = 2.5
 HANDLING, MOST_HANDLING = 2.5, 0.0045
 """To hand so much on to another host takes libvirtd so many times what it takes to refuse it; at most these seconds."""
@@ -73,8 +73,14 @@ def _took(domain: libvirt.virDomain, peer_uri: str, load: int, ends: float, work
         if time.monotonic() > ends or (with_load > SLOW_SECONDS and len(loaded) >= FEWEST):
             break
     least = min(near)
-    shortest = LEAST_SECONDS if len(loaded) >= SURE_ROUNDS else UNSURE_SECONDS
+    shortest = LEAST_SECONDS if len(loaded) >= SURE_ROUNDS else max(UNSURE_SECONDS, _noise(near), _noise(empty))
     return max(shortest, min(loaded) - min(empty) - least - min(HANDLING * least, MOST_HANDLING))
+
+
+def _noise(times: list[float]) -> float:
+    """What the two quickest of the same call differ by."""
+    first, second = sorted(times)[:2] if len(times) > 1 else (0.0, 0.0)
+    return second - first
 
 
 def _timed(domain: libvirt.virDomain, uri: str, load: int, work: Work) -> tuple[float, str]:

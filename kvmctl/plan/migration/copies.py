@@ -27,6 +27,8 @@ ENCRYPTED = "luks"
 """How volumes can be encrypted."""
 FULL = 0.8
 """A guest that writes more than this part of the link to its disks has its writes wait for the target."""
+ORDINARY = 125_000_000
+"""Bytes a second of Gigabit Ethernet: what a link is taken for whose speed is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,8 +114,7 @@ def synchronous(written: int, link: int | None, bandwidth: int | None) -> bool:
     `written` is what it writes to these disks in a second. Not for all: while the bulk is copied, a guest whose writes
     wait gets hardly any through.
     """
-    limits = [limit for limit in (link, bandwidth) if limit]
-    return bool(limits) and written > FULL * min(limits)
+    return written > FULL * min(limit for limit in (link or ORDINARY, bandwidth) if limit)
 
 
 def share(bandwidth: int, disks: int) -> int:

@@ -20,4 +20,7 @@ def ends_in_ms(sample: Sample, expected_ms: int | None) -> int | None:
     if expected_ms is None:
         # A guest that writes more than what goes away has no end in sight.
         return at_least if sample.iteration <= 1 or sample.dirty_rate < sample.rate else None
-    return max(at_least or 0, expected_ms - sample.elapsed_ms)
+    by_forecast = expected_ms - sample.elapsed_ms
+    if by_forecast <= 0:
+        return at_least or None
+    return max(at_least or 0, by_forecast)

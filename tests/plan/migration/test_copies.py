@@ -169,7 +169,8 @@ def test_room() -> None:
         (81, 100, None, True),
         (50, 100, 60, True),
         (40, 100, 60, False),
-        (10**9, None, None, False),
+        (99_000_000, None, None, False),
+        (101_000_000, None, None, True),
         (81, None, 100, True),
     ],
 )
