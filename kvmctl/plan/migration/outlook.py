@@ -20,7 +20,4 @@ def ends_in_ms(sample: Sample, expected_ms: int | None) -> int | None:
     if expected_ms is None:
         # A guest that writes more than what goes away has no end in sight.
         return at_least if sample.iteration <= 1 or sample.dirty_rate < sample.rate else None
-    by_forecast = expected_ms - sample.elapsed_ms
-    if by_forecast <= 0:
-        return at_least or None
-    return max(at_least or 0, by_forecast)
+    return max(at_least or 0, expected_ms - sample.elapsed_ms, 0) or None
