@@ -18,7 +18,7 @@ demo: ## Boot a real guest from a YAML file, look at it, stop and delete it. Und
 test: ## Run all tests; TESTS="tests/spec -k disk" chooses.
 	@.ci/packages test
 	@.ci/environment
-	@$(PYTHON) -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadscope $(TESTS)
+	@$(PYTHON) -m pytest --numprocesses $(WORKERS) --maxprocesses 4 --dist loadscope --max-worker-restart 0 $(TESTS)
 
 lab: ## Open a shell on one of two KVM hosts made for you, with kvmctl and a guest at hand. Needs root.
 	@.ci/packages test

@@ -1,15 +1,18 @@
 """Fixtures of the metal machine: `metal`, `metal_spec` to make specs of guests in it, `outside` to have kvmctl do it.
 
-The machine is booted once, when the first test asks; after each test it is as it was.
+The machine is booted once, when the first test asks; after each test it is as it was. One that stops answering is
+switched off and on again, and the test that failed with it is run again.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 from tests.conftest import OwnProcess
 from tests.metal.machine import Machine, missing
@@ -20,6 +23,10 @@ TEST_SECONDS = 600.0
 CALL_SECONDS = 240.0
 GUEST_SECONDS = 180.0
 """For a guest to come as far as it is waited for; on a computer that has nothing else to do, 20 are enough."""
+
+TRIES = 3
+"""As often is a test run, in all, whose machine stops answering."""
+LOST = pytest.StashKey[bool]()
 
 Spec = Callable[..., str]
 Kvmctl = Callable[..., Result]
@@ -34,6 +41,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(TEST_SECONDS, func_only=True))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    if not item.get_closest_marker("metal"):
+        return None  # asked of every test
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for left in reversed(range(TRIES)):
+        item.stash[LOST] = False
+        reports = runtestprotocol(item, log=False, nextitem=nextitem)
+        if not (left and item.stash[LOST] and any(report.failed for report in reports)):
+            break
+        item._initrequest()  # type: ignore[attr-defined]
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+def restore(machine: Machine, request: pytest.FixtureRequest) -> None:
+    """Make the machine as it was before the test."""
+    try:
+        machine.clean()
+    except Exception:
+        lost = machine.lost
+        machine.restart()
+        if not lost:
+            raise
+        print(f"{machine.name} had stopped answering and is switched on again", file=sys.stderr)
+        request.node.stash[LOST] = True
+
+
 @pytest.fixture(scope="session")
 def machine() -> Iterator[Machine]:
     absent = missing()
@@ -45,9 +82,9 @@ def machine() -> Iterator[Machine]:
 
 
 @pytest.fixture
-def metal(machine: Machine) -> Iterator[Machine]:
+def metal(machine: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
     yield machine
-    machine.clean()
+    restore(machine, request)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 `Machine()` switches it on, `boot()` waits until it is up; `close()`, or the death of this process in any way, takes it
 away with its directory. Commands go over one ssh connection that stays open, since to open one takes seconds. `shared`
 is a directory that the machine sees as /shared, and the clone is its /opt/kvmctl, at every moment as they are outside.
-Needs root.
+One that stops answering is ended: `lost` tells, and `restart()` brings it back. Needs root.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import libvirt
 from tests.environment import PATH, ROOT
 from tests.lab.hosts import child_of, remove_vms
 from tests.metal import image, qemu
+from tests.metal.watch import Watch
 from tests.place import Place
 from tests.results import Command, words
 
@@ -42,7 +43,7 @@ class MetalError(Exception):
 
 def missing() -> str:
     """Why there can be no metal machine here, or nothing."""
-    absent = [name for name in ("ssh", "nsenter") if not shutil.which(name, path=PATH)]
+    absent = [name for name in ("ssh", "nsenter", "virsh") if not shutil.which(name, path=PATH)]
     return image.missing() or (f"needs {', '.join(absent)}: 'make test' installs them" if absent else "")
 
 
@@ -67,6 +68,7 @@ class Machine(Place):
         self.shared = self.directory / "shared"
         self._init: subprocess.Popen[bytes] | None = None
         self._ssh: subprocess.Popen[bytes] | None = None
+        self._watch: Watch | None = None
         try:
             self._switch_on()
         except BaseException:
@@ -80,6 +82,7 @@ class Machine(Place):
                 try:
                     self._await(self._says_ready, "its system")
                     self._connect()
+                    self._watch = self._watched()
                     break
                 except MetalError as problem:
                     if not left:
@@ -91,6 +94,17 @@ class Machine(Place):
             self.close()
             raise
         return self
+
+    def restart(self) -> None:
+        """Switch it off and on again, and wait until it is up."""
+        self._switch_off()
+        self._switch_on()
+        self.boot()
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has stopped answering, and was ended for that."""
+        return self._watch is not None and self._watch.lost
 
     # -- commands inside ----------------------------------------------------------------------------
 
@@ -178,6 +192,12 @@ class Machine(Place):
             )
         self._await((self.directory / "ssh").is_socket, "ssh to it")
 
+    def _watched(self) -> Watch:
+        """Looks from now on whether its system and its libvirt answer; both at once are not always lost."""
+        assert self._init is not None
+        assert self._init.stdin is not None
+        return Watch([[*self.enter(), "true"], ["virsh", "-c", self.outside_uri, "version"]], self._init.stdin.close)
+
     def _await(self, condition: Callable[[], bool], what: str) -> None:
         ends = time.monotonic() + BOOT_SECONDS
         while not condition():
@@ -192,13 +212,15 @@ class Machine(Place):
         return path.read_text(errors="replace") if path.exists() else ""
 
     def _switch_off(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
         if self._init is not None:
             with self._init:  # closes the pipes, which is what PID 1 ends at, and waits; it removes the directory
                 pass
         if self._ssh is not None:
             self._ssh.kill()
             self._ssh.wait()
-        self._init = self._ssh = None
+        self._init = self._ssh = self._watch = None
 
     def close(self) -> None:
         self._switch_off()

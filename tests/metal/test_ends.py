@@ -1,4 +1,7 @@
-"""Whoever starts the metal machine, or the making of its image, may be killed: nothing of it stays."""
+"""Whoever starts the metal machine, or the making of its image, may be killed: nothing of it stays.
+
+And the machine itself may stop, before it is up or at any time after.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from tests.environment import CACHE, ROOT
 from tests.lab.waiting import until
-from tests.metal import machine
+from tests.metal import machine, qemu, watch
 from tests.metal.machine import Machine, MetalError, missing
 
 MACHINE = """\
@@ -53,6 +57,19 @@ def test_of_one_that_does_not_boot(monkeypatch: pytest.MonkeyPatch, capfd: pytes
     assert hung.pid != first
     assert not Path(f"/proc/{hung.pid}").exists()
     assert not hung.directory.parent.exists()
+
+
+tries: list[int] = []
+
+
+def test_of_one_that_stops_answering(metal: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended, the test fails with that, and is run again on a new one."""
+    tries.append(metal.pid)
+    if len(tries) == 1:
+        monkeypatch.setattr(watch, "ANSWER_SECONDS", 5.0)
+        qemu.say(metal.directory / "qmp", "stop", {})
+    assert libvirt.open(metal.outside_uri).getHostname() == "metal"  # waits for an answer as long as there may be one
+    assert len(set(tries)) == 2
 
 
 def test_of_an_image_that_is_being_made(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import libvirt
 import pytest
 
 from tests.lab.waiting import until, until_said
-from tests.metal.conftest import GUEST_SECONDS, Spec
+from tests.metal.conftest import GUEST_SECONDS, Spec, restore
 from tests.metal.guest import CARDS, COMMAND_LINE, READY
 from tests.metal.machine import Machine
 from tests.metal.seen import look
@@ -47,10 +47,10 @@ def switched_on(machine: Machine) -> Iterator[Machine]:
 
 
 @pytest.fixture
-def second(switched_on: Machine) -> Iterator[Machine]:
+def second(switched_on: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
     """The machine at the other end of the cable."""
     yield switched_on
-    switched_on.clean()
+    restore(switched_on, request)
 
 
 def where(vm: str, *machines: Machine) -> list[str]:
