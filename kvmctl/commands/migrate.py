@@ -83,6 +83,10 @@ def migrate(app: App, /, vms: tuple[str, ...], destination: str | None, **option
     same image below; else both become one. Memory goes when the disks are in sync. A CD is copied too if HOST has no
     such file, and so are the disks of a stopped VM, through the machine that runs kvmctl. The disks here are kept.
 
+    A guest may write to its disks as fast as they are copied, or faster. Where that is seen before, or while they are
+    copied, each of its writes waits until HOST has it, so that the copy comes to an end; copying is begun again for
+    that. It needs libvirt 8.0 or later on both hosts.
+
     A disk that is encrypted with LUKS is decrypted here and encrypted anew on HOST, with the passphrase that the secret
     of the same UUID or usage has there, which may be another one; kvmctl never reads either. Between the hosts its
     content is plain text without --tls. A raw one is sent and written whole, since encryption shows no holes; qcow2

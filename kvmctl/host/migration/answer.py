@@ -11,7 +11,7 @@ from kvmctl.host.migration.tls import explained
 
 if TYPE_CHECKING:
     from kvmctl.host.migration.journal import Journal
-    from kvmctl.host.migration.move import Moved
+    from kvmctl.host.migration.moved import Moved
     from kvmctl.host.migration.settle import Settled
     from kvmctl.plan.migration.forecast import Forecast
     from kvmctl.plan.migration.looked import Looked

@@ -46,7 +46,7 @@ class Prepared:
     """What the order of the move needs of it. `made` is to be undone if the VM does not move.
 
     `target_xml` is all that counts for a VM that is off. `written` is what the guest writes to the copied disks in a
-    second, for `copies.synchronous`; zero where libvirt cannot have writes wait.
+    second, for `copies.synchronous`; `may_wait`: libvirt can have its writes wait for the target.
     """
 
     target_xml: str | None = None
@@ -55,6 +55,7 @@ class Prepared:
     copied_layers: bool = False
     made: tuple[str, ...] = ()
     written: int = 0
+    may_wait: bool = False
 
 
 def prepare(
@@ -79,7 +80,7 @@ def prepare(
         xml = domain.XMLDesc(MOVING | (0 if vm.running else libvirt.VIR_DOMAIN_XML_INACTIVE))
         next_xml = domain.XMLDesc(MOVING | libvirt.VIR_DOMAIN_XML_INACTIVE) if vm.running and vm.persistent else None
         mapping.check([domain.XMLDesc(0), *filter(None, (next_xml,))], wish.maps)
-    decided, made, written = Copies(), tuple[str, ...](), 0
+    decided, made, written, may_wait = Copies(), tuple[str, ...](), 0, False
     if wish.copy_disks:
         next_boot = parse(next_xml) if next_xml else None
         ends = Ends(source=source, target=target, domain=domain, vm=vm, maps=wish.maps, persistent=next_boot)
@@ -92,7 +93,8 @@ def prepare(
 
         watch = _Watch(domain, [disk.target for disk in vm.disks if vm.running and is_copied(disk, looked)])
         decided = survey(ends, looked, work, say)
-        written = watch.rate(work) if _can_wait(source) and _can_wait(target) else 0
+        may_wait = bool(decided.mirrored) and _can_wait(source) and _can_wait(target)
+        written = watch.rate(work) if may_wait else 0
         if written:
             say(f"writes {rate(written)} to the disks that are copied")
         made = making.make(source, target, vm.name, decided, work=work, note=note, say=say, hear=progress)
@@ -112,6 +114,7 @@ def prepare(
         copied_layers=decided.layers,
         made=made,
         written=written,
+        may_wait=may_wait,
     )
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from kvmctl.host.connection import connect
+from kvmctl.host.connection import connect, translated
 from kvmctl.host.domains import find
 from kvmctl.host.migration import call, dirty
 from kvmctl.host.migration import journal as journals
@@ -19,7 +19,7 @@ from kvmctl.host.migration.answer import blocked, failed, result, stuck
 from kvmctl.host.migration.copying import prepare
 from kvmctl.host.migration.look import look
 from kvmctl.host.migration.measure import measure
-from kvmctl.host.migration.move import Moved, move
+from kvmctl.host.migration.move import move
 from kvmctl.host.migration.place import Anew, anew, is_pinned, make_room
 from kvmctl.host.migration.plugging import unplug
 from kvmctl.host.migration.settle import patience, settle
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kvmctl.host.connection import Host
     from kvmctl.host.library import libvirt
     from kvmctl.host.migration.copying import Prepared
+    from kvmctl.host.migration.moved import Moved
     from kvmctl.host.targets import Target
     from kvmctl.parallel import Work
     from kvmctl.plan.migration.forecast import Forecast
@@ -115,17 +116,28 @@ def migrate(
             entry = journals.step(
                 entry, "moving", made=prepared.made, flags=call.flags_of(order), peer_uri=order.peer_uri
             )
-            moved = move(
-                here,
-                there,
-                domain,
-                order,
-                pilot.make(means, looked, wish, measured),
-                hear=hear,
-                on_postcopy=lambda: journals.note(entry, step="postcopy"),
-                on_hold=lambda: journals.note(entry, held=True),
-                work=work,
-            )
+
+            def go(order: Order, wish: Wish) -> Moved:
+                return move(
+                    here,
+                    there,
+                    domain,
+                    order,
+                    pilot.make(means, looked, wish, measured, may_wait=prepared.may_wait and not order.writes_wait),
+                    hear=hear,
+                    on_postcopy=lambda: journals.note(entry, step="postcopy"),
+                    on_hold=lambda: journals.note(entry, held=True),
+                    work=work,
+                )
+
+            moved = go(order, wish)
+            if moved.again and not journals.was_called_off(entry):
+                order = replace(order, writes_wait=True)
+                entry = journals.step(entry, "moving", flags=call.flags_of(order))
+                with translated(vm=entry.name, doing="set the speed of its move", host=here.name):
+                    domain.migrateSetMaxSpeed(entry.speed)  # what ends a move may have slowed it down
+                rest = None if wish.deadline is None else max(0.0, wish.deadline - moved.seconds)
+                moved = moved.then(go(order, replace(wish, deadline=rest)))
         finally:
             if moved is not None and not moved.over:
                 raise stuck(entry)

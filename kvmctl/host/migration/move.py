@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 from kvmctl.errors import HostUnreachable, Interrupted, KvmctlError, TimedOut
 from kvmctl.host import bounded
@@ -18,6 +18,7 @@ from kvmctl.host.connection import translated
 from kvmctl.host.library import libvirt
 from kvmctl.host.migration.call import migrate
 from kvmctl.host.migration.ears import Ears
+from kvmctl.host.migration.moved import Moved
 from kvmctl.host.migration.stats import sample_of
 from kvmctl.host.migration.stopping import Stopping
 from kvmctl.plan.migration.outlook import ends_in_ms
@@ -41,27 +42,6 @@ LAST_SECONDS = 35.0
 
 Hear = Callable[[Told], None]
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moved:
-    """How the call went: `problem` is what it raised. `sample` is the last that was seen."""
-
-    sample: Sample
-    decisions: tuple[str, ...]
-    seconds: float
-    postcopy: bool = False
-    suspended_at: float | None = None
-    """When the guest was held, on the monotonic clock."""
-    resumed_at: float | None = None
-    """When the target was heard to let it run."""
-    final: Mapping[str, Any] = field(default_factory=dict)
-    """libvirt's statistics of the whole, if it ended well."""
-    problem: KvmctlError | None = None
-    still: float = 0.0
-    """Seconds since a byte was last seen to move."""
-    over: bool = True
-    """The call has come back. While it has not, it may still let a copy run or end one, and nobody else must."""
 
 
 def move(
@@ -104,6 +84,7 @@ class _Run:
         """Why we gave up, before the call says anything."""
         self.told_to_stop = 0.0
         self.stopping = Stopping(domain, self._steer, note["pause"])
+        self.again = False
         self.held = False
         """The guest was held by us, so that all of it can go."""
         self.downtime_set = False
@@ -154,6 +135,7 @@ class _Run:
             postcopy=self.ears.phase in ("postcopy", "postcopy-paused"),
             problem=self.failure or (said if isinstance(said, KvmctlError) else None),
             still=time.monotonic() - self.moved_at,
+            again=self.again and bool(problems) and not self.stopping.nudged,
             over=over.is_set(),
         )
 
@@ -234,6 +216,11 @@ class _Run:
             self._decided(act.why)
             self._give_up(TimedOut("deadline-missed", act.why, vm=self.name))
             return
+        if act.kind == "again":
+            self.again = True
+            self._decided(act.why)
+            self._give_up(KvmctlError("migration-failed", act.why, vm=self.name))
+            return
         if act.kind in self.note:
             # Noted first: once libvirt was asked, whoever finishes for us must know of it.
             self.note[act.kind]()
@@ -274,7 +261,7 @@ class _Run:
         self._stop()
 
     def _stop(self) -> None:
-        self.stopping(self.ears.phase)
+        self.stopping(self.ears.phase, hurry=not self.again or self.work.cancelled.is_set())
 
     def _seen(self) -> Sample | None:
         """A new sample; None if there is none to be had."""

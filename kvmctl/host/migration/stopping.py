@@ -25,7 +25,8 @@ BEAT = 0.1
 POSTCOPY = ("postcopy", "postcopy-paused")
 """Phases in which the guest is not here any more."""
 NUDGE_SECONDS = 1.0
-"""A call whose move was stopped comes back in less."""
+"""A call whose move was stopped comes back in less; one that copies disks may take longer, if there is no hurry."""
+CALM_SECONDS = 15.0
 Steer = Callable[[Callable[[], object]], bool]
 
 
@@ -38,12 +39,13 @@ class Stopping:
         self.stopped_at = 0.0
         self.nudged = False
 
-    def __call__(self, phase: Phase) -> None:
+    def __call__(self, phase: Phase, *, hurry: bool = True) -> None:
         """One glance: whatever is to be done now. Called again and again until the move is over."""
         now = time.monotonic()
         self.told_at = self.told_at or now
         if self.stopped_at:
-            if phase not in POSTCOPY and not self.nudged and now - self.stopped_at > NUDGE_SECONDS:
+            patience = NUDGE_SECONDS if hurry else CALM_SECONDS
+            if phase not in POSTCOPY and not self.nudged and now - self.stopped_at > patience:
                 self._nudge()
             return
         if phase in POSTCOPY:

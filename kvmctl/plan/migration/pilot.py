@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kvmctl.plan.check_facts import size
+from kvmctl.plan.migration.standstill import Standstill
 from kvmctl.plan.migration.steer import Act
 from kvmctl.plan.migration.words import rate, seconds
 
@@ -73,16 +74,20 @@ def in_vain(measured: Measured, link: float) -> bool:
     return min(again, most) >= IN_VAIN * used
 
 
-def make(means: Means, looked: Looked, wish: Wish, measured: Measured | None = None) -> Steersman:
-    """The pilot for one migration, which begins with `means`."""
-    return Steersman(means, looked, wish, measured)
+def make(
+    means: Means, looked: Looked, wish: Wish, measured: Measured | None = None, *, may_wait: bool = False
+) -> Steersman:
+    """The pilot for one migration, which begins with `means`. `may_wait`: see Standstill."""
+    return Steersman(means, looked, wish, measured, Standstill(may_wait=may_wait))
 
 
 class Steersman:
     """A Pilot. Every sample is one of the same migration, in order."""
 
-    def __init__(self, means: Means, looked: Looked, wish: Wish, measured: Measured | None) -> None:
-        self.means, self.wish, self.measured = means, wish, measured
+    def __init__(
+        self, means: Means, looked: Looked, wish: Wish, measured: Measured | None, standstill: Standstill
+    ) -> None:
+        self.means, self.wish, self.measured, self.standstill = means, wish, measured, standstill
         self.postcopy = means.postcopy and not looked.no_postcopy and wish.postcopy is not False
         self.limit = means.downtime_ms
         self.cap = max(wish.max_downtime_ms, means.downtime_ms)
@@ -109,6 +114,8 @@ class Steersman:
             self.began_ms = self.began_ms or sample.elapsed_ms
             self._see_link(sample)
         acts = self._at_deadline(sample)
+        if sample.phase == "disks":
+            return acts or self.standstill.observe(sample)
         if acts or sample.phase != "precopy":
             return acts
         if sample.iteration < 2:

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Act:
-    """`why` is told to people as it happens, and listed in the result under `decisions`."""
+    """`why` is told to people as it happens, and listed in the result under `decisions`.
 
-    kind: Literal["downtime", "bandwidth", "xbzrle-cache", "postcopy", "pause", "abort", "note"]
+    `again` ends the move, to begin it anew with a guest whose writes to its copied disks wait for the target.
+    """
+
+    kind: Literal["downtime", "bandwidth", "xbzrle-cache", "postcopy", "pause", "again", "abort", "note"]
     why: str
     value: int = 0
     """Milliseconds for downtime, bytes a second for bandwidth, bytes for a cache."""
